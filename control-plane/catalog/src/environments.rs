@@ -1,0 +1,211 @@
+//! Environments: the named configurations of a project.
+
+use outrigger_protocol::id::{EnvironmentId, OrganizationId, ProjectId};
+use outrigger_store::Compare;
+
+use crate::catalog::{Catalog, Row, random};
+use crate::error::CatalogError;
+use crate::keys;
+use crate::model::{Actor, AuditAction, Environment, Role, Stage};
+use crate::mutation::Decided;
+use crate::page::{Listing, Page};
+use crate::projects::PROJECT;
+use crate::record::{Empty, ProjectRow};
+use crate::validate::{DESCRIPTION_BYTES, Problems};
+
+pub(crate) const ENVIRONMENT: &str = "environment";
+
+/// Most environments of one project: they are deleted with it in one transaction.
+const MAX_ENVIRONMENTS: usize = 500;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEnvironment {
+    pub project: ProjectId,
+    pub stage: Stage,
+    /// Unique among the project's environments of the same stage.
+    pub name: String,
+    pub description: String,
+    pub is_active: bool,
+}
+
+/// What is to be different; absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EnvironmentUpdate {
+    pub stage: Option<Stage>,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub is_active: Option<bool>,
+}
+
+impl Catalog {
+    /// Makes an environment without variables. Admin.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] for the project; [`CatalogError::Conflict`] when the project has an environment of
+    /// that stage and name.
+    pub async fn create_environment(&self, actor: &Actor, new: NewEnvironment) -> Result<Environment, CatalogError> {
+        check(&new.name, &new.description)?;
+        let (new, organization) = (&new, actor.organization);
+        self.mutate(actor, Role::Admin, "create environment", async |mut draft| {
+            let parent = keys::project(organization, new.project);
+            self.expect_row::<ProjectRow>(parent.clone(), PROJECT).await?;
+            let name = keys::environment_name(organization, new.project, new.stage, &new.name);
+            if self.row::<Empty>(name.clone()).await?.is_some() {
+                return Err(taken());
+            }
+            if self.environments_of(organization, new.project).await?.len() >= MAX_ENVIRONMENTS {
+                let what = format!("the project has {MAX_ENVIRONMENTS} environments, which is the most");
+                return Err(CatalogError::conflict(what));
+            }
+            let environment = Environment {
+                id: EnvironmentId::new(draft.now, random()),
+                project: new.project,
+                stage: new.stage,
+                name: new.name.clone(),
+                description: new.description.clone(),
+                is_active: new.is_active,
+                generation: 0,
+                created_at: draft.now,
+                updated_at: draft.now,
+            };
+            draft.when(Compare::Present(parent));
+            draft.when(Compare::Absent(name.clone()));
+            draft.mark(keys::fence(organization, new.project.to_bytes()));
+            draft.mark(name);
+            draft.mark(keys::environment_of(organization, new.project, environment.id));
+            draft.put(keys::environment(organization, environment.id), &environment);
+            let detail = format!("{} environment {}", new.stage.name(), new.name);
+            draft.audit(AuditAction::Create, environment.id, &detail);
+            draft.then(environment)
+        })
+        .await
+    }
+
+    /// The environments of a project, oldest first.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] for the project.
+    pub async fn list_environments(
+        &self,
+        actor: &Actor,
+        project: ProjectId,
+        page: Page,
+    ) -> Result<Listing<Environment>, CatalogError> {
+        self.project(actor, project).await?;
+        let organization = actor.organization;
+        let ids = self.page_of_keys(&keys::environments_of(organization, project), &page).await?;
+        let mut items = Vec::with_capacity(ids.items.len());
+        for id in ids.items.iter().filter_map(|entry| keys::last_id(&entry.key)) {
+            let key = keys::environment(organization, EnvironmentId::from_bytes(id));
+            // One that was deleted since is not listed.
+            items.extend(self.row::<Environment>(key).await?.map(|row| row.value));
+        }
+        Ok(Listing { items, next: ids.next })
+    }
+
+    /// # Errors
+    /// [`CatalogError::NotFound`].
+    pub async fn environment(&self, actor: &Actor, id: EnvironmentId) -> Result<Environment, CatalogError> {
+        actor.require(Role::Viewer)?;
+        Ok(self.environment_row(actor.organization, id).await?.value)
+    }
+
+    pub(crate) async fn environment_row(
+        &self,
+        organization: OrganizationId,
+        id: EnvironmentId,
+    ) -> Result<Row<Environment>, CatalogError> {
+        self.expect_row(keys::environment(organization, id), ENVIRONMENT).await
+    }
+
+    /// Changes what an environment is called and is for; its variables are another matter. Admin.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] when the new stage and name are taken.
+    pub async fn update_environment(
+        &self,
+        actor: &Actor,
+        id: EnvironmentId,
+        update: EnvironmentUpdate,
+    ) -> Result<Environment, CatalogError> {
+        let (update, organization) = (&update, actor.organization);
+        self.mutate(actor, Role::Admin, "update environment", async |mut draft| {
+            let row = self.environment_row(organization, id).await?;
+            let present = &row.value;
+            let mut environment = Environment {
+                stage: update.stage.unwrap_or(present.stage),
+                name: update.name.clone().unwrap_or_else(|| present.name.clone()),
+                description: update.description.clone().unwrap_or_else(|| present.description.clone()),
+                is_active: update.is_active.unwrap_or(present.is_active),
+                ..present.clone()
+            };
+            check(&environment.name, &environment.description)?;
+            if environment == *present {
+                return Ok(Decided::Already(environment));
+            }
+            let name = |of: &Environment| keys::environment_name(organization, of.project, of.stage, &of.name);
+            let (old, new) = (name(present), name(&environment));
+            if old != new {
+                if self.row::<Empty>(new.clone()).await?.is_some() {
+                    return Err(taken());
+                }
+                draft.when(Compare::Absent(new.clone()));
+                draft.delete(old);
+                draft.mark(new);
+            }
+            environment.updated_at = draft.now;
+            draft.replace(&row, &environment);
+            let detail = format!("{} environment {}", environment.stage.name(), environment.name);
+            draft.audit(AuditAction::Update, id, &detail);
+            draft.then(environment)
+        })
+        .await
+    }
+
+    /// Deletes an environment with all its generations. Admin.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] while a deployment that is not destroyed uses it.
+    pub async fn delete_environment(&self, actor: &Actor, id: EnvironmentId) -> Result<(), CatalogError> {
+        let organization = actor.organization;
+        self.mutate(actor, Role::Admin, "delete environment", async |mut draft| {
+            let row = self.environment_row(organization, id).await?;
+            let fence = keys::fence(organization, id.to_bytes());
+            let users = self.row::<Empty>(fence.clone()).await?;
+            if self.any(&keys::deployments_of_environment(organization, id)).await? {
+                return Err(CatalogError::conflict("deployments that are not destroyed use the environment"));
+            }
+            let Environment { project, stage, name, .. } = &row.value;
+            draft.relies_on(&row);
+            draft.relies_on_or_absence(fence, users.as_ref());
+            draft.delete(keys::environment_of(organization, *project, id));
+            draft.delete(keys::environment_name(organization, *project, *stage, name));
+            Self::erase_environment(&mut draft, organization, id);
+            draft.audit(AuditAction::Delete, id, &format!("{} environment {name}", stage.name()));
+            draft.then(())
+        })
+        .await?;
+        self.finish_erasures_soon(organization).await;
+        Ok(())
+    }
+
+    pub(crate) async fn environments_of(
+        &self,
+        organization: OrganizationId,
+        project: ProjectId,
+    ) -> Result<Vec<EnvironmentId>, CatalogError> {
+        let rows = self.rows::<Empty>(&keys::environments_of(organization, project), None).await?;
+        Ok(rows.iter().filter_map(|row| keys::last_id(&row.key)).map(EnvironmentId::from_bytes).collect())
+    }
+}
+
+fn taken() -> CatalogError {
+    CatalogError::conflict("the project has an environment of this stage and name")
+}
+
+fn check(name: &str, description: &str) -> Result<(), CatalogError> {
+    let mut problems = Problems::default();
+    problems.name("name", name);
+    problems.text("description", description, DESCRIPTION_BYTES);
+    problems.into_result()
+}

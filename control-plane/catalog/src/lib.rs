@@ -1,0 +1,74 @@
+//! What the control plane keeps: typed tables on a [`Store`](outrigger_store::Store), and the rules that hold for them.
+//!
+//! Projects with their environments and sealed variables, deployments with their instances, decisions and events,
+//! accounts and tokens, policies, and the audit log live here. [`model`] has them as plain types; [`Catalog`] is the one
+//! way to read and change them.
+//!
+//! **Tenancy.** Every method takes an [`Actor`](model::Actor) and builds its keys from the organisation in it
+//! (`keys.rs` lists them all). A row of another tenant is not forbidden, it is not there: there is no check to forget.
+//! Inside one's own organisation the [`Role`](model::Role) decides, and a call that it does not allow is
+//! [`CatalogError::Forbidden`]. Methods without an actor are for the control plane itself, and say so.
+//!
+//! | role | may |
+//! |---|---|
+//! | viewer | read, except secrets |
+//! | developer | change variables, deployments, join tokens, policies |
+//! | admin | create, change and delete projects and environments, reveal secrets, revoke agents |
+//! | owner | as admin; the operator and the control plane act as owners |
+//!
+//! **One transaction per mutation.** What changes, the entry of the audit log that tells of it, and the result that an
+//! idempotency key stands for are committed together or not at all (`mutation.rs`). What a mutation has read, it
+//! compares; a lost race is run again, a bounded number of times. Two kinds of work take several transactions, and both
+//! are arranged so that only one of them is visible: the chunks of a large component are written before the row that
+//! names it, and what an erased environment leaves behind is deleted after the row that led to it.
+//!
+//! **Secrets.** A variable that is marked secret, or is so by its kind, is sealed under its project's data key for its
+//! exact place (organisation, project, environment, name, generation, key). Data keys are wrapped by the master key,
+//! which never touches the storage; [`Catalog::open`] refuses a master key that is not the one that protects the
+//! database, and never makes up for a missing one.
+//!
+//! What must never be true: a plaintext secret in a row, an error or an audit entry; a change without its audit entry;
+//! a generation of an environment that is used twice or goes back; an effect on the outside that was not written down
+//! first.
+
+mod accounts;
+mod audit;
+mod blobs;
+mod catalog;
+mod changes;
+mod deployments;
+mod enrolment;
+mod environments;
+mod erasure;
+mod error;
+mod generations;
+mod idempotency;
+mod instances;
+mod keys;
+pub mod model;
+mod mutation;
+mod page;
+mod policies;
+mod projects;
+mod record;
+mod retention;
+mod scaling;
+mod tokens;
+mod validate;
+mod variables;
+
+pub use accounts::NewAccount;
+pub use catalog::{Catalog, Clock};
+pub use changes::{Change, Changes};
+pub use enrolment::{EnrollGrant, JOIN_TOKEN_TTL, MAX_JOIN_TOKEN_TTL};
+pub use environments::{EnvironmentUpdate, NewEnvironment};
+pub use error::{CatalogError, EnrollError, FieldProblem, OpenError, Unauthenticated};
+pub use generations::GENERATIONS_KEPT;
+pub use instances::IntentOutcome;
+pub use page::{DEFAULT_LIMIT, Listing, MAX_LIMIT, Page};
+pub use policies::{MAX_COMPONENT_BYTES, NewPolicy};
+pub use projects::{NewProject, ProjectUpdate};
+pub use record::RecordError;
+pub use retention::Swept;
+pub use scaling::{DECISIONS_KEPT, EVENTS_KEPT, MAX_EFFECTS, Recorded, ScalingRecord};
+pub use validate::MAX_REPLICAS;

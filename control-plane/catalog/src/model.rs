@@ -1,0 +1,26 @@
+//! The things the control plane keeps, as plain types.
+//!
+//! None of them is serialisable: the tables have their own versioned records and the HTTP API its own shapes, so
+//! that a change here can break neither a file nor a client.
+
+mod account;
+mod actor;
+mod audit;
+mod decision;
+mod deployment;
+mod environment;
+mod event;
+mod instance;
+mod policy;
+mod project;
+
+pub use account::*;
+pub use actor::*;
+pub use audit::*;
+pub use decision::*;
+pub use deployment::*;
+pub use environment::*;
+pub use event::*;
+pub use instance::*;
+pub use policy::*;
+pub use project::*;

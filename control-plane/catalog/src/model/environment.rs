@@ -1,0 +1,90 @@
+use outrigger_protocol::environment::VariableKind;
+use outrigger_protocol::id::{EnvironmentId, KeyId, ProjectId};
+use outrigger_protocol::time::UnixMillis;
+use outrigger_secrets::SecretString;
+
+/// Which kind of environment a configuration is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    Development,
+    Staging,
+    Production,
+}
+
+impl Stage {
+    pub const ALL: [Self; 3] = [Self::Development, Self::Staging, Self::Production];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// A named configuration of a project. Its variables live in generations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    pub id: EnvironmentId,
+    pub project: ProjectId,
+    pub stage: Stage,
+    pub name: String,
+    pub description: String,
+    pub is_active: bool,
+    /// The newest generation; 0 before the first variable.
+    pub generation: u64,
+    pub created_at: UnixMillis,
+    pub updated_at: UnixMillis,
+}
+
+/// A variable as a reader may see it: a secret's value is absent, a plain one's is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    pub key: String,
+    pub value: Option<String>,
+    /// The value is kept encrypted and never read back except by reveal.
+    pub is_secret: bool,
+    pub is_required: bool,
+    pub kind: VariableKind,
+    pub description: String,
+    /// The generation in which it got its present value.
+    pub changed_in: u64,
+}
+
+/// One change of one variable, as a caller asks for it.
+#[derive(Debug)]
+pub enum VariableChange {
+    Put {
+        key: String,
+        /// `None` keeps the present value, which is how a description changes without knowing the secret; for a
+        /// new variable it declares one that has no value yet.
+        value: Option<SecretString>,
+        is_secret: bool,
+        is_required: bool,
+        kind: VariableKind,
+        description: String,
+    },
+    Delete { key: String },
+}
+
+/// One immutable state of all variables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    pub environment: EnvironmentId,
+    pub number: u64,
+    pub author: String,
+    pub message: String,
+    pub created_at: UnixMillis,
+    /// SHA-256 of the canonical plaintext, as the agent computes it ([`outrigger_protocol::environment`]).
+    pub content_hash: [u8; 32],
+}
+
+/// A sealed value as a table holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedValue {
+    pub key: KeyId,
+    pub generation: u64,
+    pub ciphertext: Vec<u8>,
+}

@@ -1,0 +1,239 @@
+//! One mutation, one transaction.
+//!
+//! A mutation is a function from what it reads to a [`Draft`]: compares for what it relied on, writes, and the audit
+//! entries that tell of them. [`Catalog::mutate`] adds the idempotency record and commits. When a compare does not hold
+//! any more, everything is read and decided again, so that no decision is ever made on one state and applied to another.
+
+use std::fmt::Display;
+use std::future::Future;
+
+use outrigger_protocol::id::{AuditId, OrganizationId};
+use outrigger_protocol::time::UnixMillis;
+use outrigger_store::{Compare, Key, KeyRange, LogName, LogPosition, Op, StoreError, Transaction};
+
+use crate::catalog::{Catalog, Row, random};
+use crate::error::CatalogError;
+use crate::idempotency::Promise;
+use crate::keys;
+use crate::model::{Actor, AuditAction, AuditEntry, Origin, Role};
+use crate::record::{self, Empty, Record};
+use crate::validate::clip;
+
+/// Each round of a race is won by somebody, so this many writers of one row at the same time all get through.
+const MAX_ATTEMPTS: usize = 32;
+
+/// Appends between two trims of a log.
+const TRIM_EVERY: u64 = 64;
+
+/// Longest text of an audit entry, in bytes.
+const AUDIT_TEXT_BYTES: usize = 1024;
+
+/// What a mutation wants to do.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// One moment for everything that the mutation writes.
+    pub(crate) now: UnixMillis,
+    organization: OrganizationId,
+    actor: String,
+    origin: Origin,
+    compares: Vec<Compare>,
+    ops: Vec<Op>,
+    appends: usize,
+    /// Which of the appends are to logs that are trimmed, and to how many entries.
+    bounded: Vec<(usize, LogName, u64)>,
+    audited: bool,
+}
+
+/// What came of deciding.
+pub(crate) enum Decided<T> {
+    /// Commit this, then answer.
+    Commit(Draft, T),
+    /// There is nothing to do.
+    Already(T),
+}
+
+impl Draft {
+    pub(crate) fn new(now: UnixMillis, organization: OrganizationId, actor: String, origin: Origin) -> Self {
+        Self {
+            now,
+            organization,
+            actor,
+            origin,
+            compares: Vec::new(),
+            ops: Vec::new(),
+            appends: 0,
+            bounded: Vec::new(),
+            audited: false,
+        }
+    }
+
+    pub(crate) fn when(&mut self, compare: Compare) {
+        self.compares.push(compare);
+    }
+
+    /// What was read must still be so.
+    pub(crate) fn relies_on<T>(&mut self, row: &Row<T>) {
+        self.when(row.unchanged());
+    }
+
+    /// What was read must still be so, be it that nothing was there.
+    pub(crate) fn relies_on_or_absence<T>(&mut self, key: Key, row: Option<&Row<T>>) {
+        self.when(row.map_or(Compare::Absent(key), Row::unchanged));
+    }
+
+    pub(crate) fn put<R: Record>(&mut self, key: Key, record: &R) {
+        self.put_bytes(key, record::encode(record));
+    }
+
+    pub(crate) fn put_bytes(&mut self, key: Key, bytes: bytes::Bytes) {
+        self.ops.push(Op::Put(key, bytes));
+    }
+
+    /// Replaces a row that was read, as long as it has not changed.
+    pub(crate) fn replace<R: Record>(&mut self, row: &Row<R>, record: &R) {
+        self.relies_on(row);
+        self.put(row.key.clone(), record);
+    }
+
+    /// A row whose key says everything.
+    pub(crate) fn mark(&mut self, key: Key) {
+        self.put(key, &Empty);
+    }
+
+    pub(crate) fn delete(&mut self, key: Key) {
+        self.ops.push(Op::Delete(key));
+    }
+
+    pub(crate) fn delete_below(&mut self, prefix: &Key) {
+        self.ops.push(Op::DeleteRange(KeyRange::prefix(prefix)));
+    }
+
+    pub(crate) fn append<R: Record>(&mut self, log: LogName, record: &R) {
+        self.appends += 1;
+        self.ops.push(Op::Append { log, value: record::encode(record) });
+    }
+
+    /// Appends to a log of which about `kept` entries are kept: the old ones go after the commit.
+    pub(crate) fn append_bounded<R: Record>(&mut self, log: LogName, record: &R, kept: u64) {
+        self.bounded.push((self.appends, log.clone(), kept));
+        self.append(log, record);
+    }
+
+    /// Says in the audit log what this draft does. `target` is the id or path of what it is done to.
+    pub(crate) fn audit(&mut self, action: AuditAction, target: impl Display, detail: &str) {
+        let entry = AuditEntry {
+            id: AuditId::new(self.now, random()),
+            at: self.now,
+            actor: self.actor.clone(),
+            origin: self.origin.clone(),
+            action,
+            target: target.to_string(),
+            detail: clip(detail, AUDIT_TEXT_BYTES),
+        };
+        self.append(keys::audit_log(self.organization), &entry);
+        self.audited = true;
+    }
+
+    pub(crate) fn then<T>(self, value: T) -> Result<Decided<T>, CatalogError> {
+        Ok(Decided::Commit(self, value))
+    }
+
+    fn transaction(self) -> Transaction {
+        let transaction = self.compares.into_iter().fold(Transaction::new(), Transaction::when);
+        self.ops.into_iter().fold(transaction, Transaction::op)
+    }
+}
+
+impl Catalog {
+    /// Runs a mutation on an actor's behalf: once, whatever an idempotency key sees repeated.
+    ///
+    /// `operation` names the mutation among those that one request may take.
+    pub(crate) async fn mutate<T, F, Fut>(
+        &self,
+        actor: &Actor,
+        need: Role,
+        operation: &'static str,
+        decide: F,
+    ) -> Result<T, CatalogError>
+    where
+        T: Record,
+        F: Fn(Draft) -> Fut,
+        Fut: Future<Output = Result<Decided<T>, CatalogError>> + Send,
+    {
+        actor.require(need)?;
+        for _ in 0..MAX_ATTEMPTS {
+            let promise = match &actor.idempotency {
+                None => None,
+                Some(idempotency) => match self.promise(actor, idempotency, operation).await? {
+                    Promise::Kept(result) => return Ok(result),
+                    Promise::Open(open) => Some(open),
+                },
+            };
+            let (mut draft, value) = match decide(self.draft(actor)).await? {
+                Decided::Already(value) => return Ok(value),
+                Decided::Commit(draft, value) => (draft, value),
+            };
+            debug_assert!(draft.audited, "every mutation tells of itself");
+            if let Some(promise) = promise {
+                self.keep(promise, operation, &value, &mut draft)?;
+            }
+            if self.commit(draft).await? {
+                return Ok(value);
+            }
+        }
+        Err(CatalogError::Overloaded)
+    }
+
+    /// Runs a mutation whose result is not kept under an idempotency key: it has none, or is never stored.
+    pub(crate) async fn mutate_afresh<T, F, Fut>(&self, first: Draft, decide: F) -> Result<T, CatalogError>
+    where
+        F: Fn(Draft) -> Fut,
+        Fut: Future<Output = Result<Decided<T>, CatalogError>> + Send,
+    {
+        let Draft { organization, actor, origin, .. } = first;
+        for _ in 0..MAX_ATTEMPTS {
+            let draft = Draft::new(self.now(), organization, actor.clone(), origin.clone());
+            match decide(draft).await? {
+                Decided::Already(value) => return Ok(value),
+                Decided::Commit(draft, value) => {
+                    if self.commit(draft).await? {
+                        return Ok(value);
+                    }
+                }
+            }
+        }
+        Err(CatalogError::Overloaded)
+    }
+
+    pub(crate) fn draft(&self, actor: &Actor) -> Draft {
+        Draft::new(self.now(), actor.organization, actor.subject.to_string(), actor.origin.clone())
+    }
+
+    /// Commits a draft. Says whether it happened: it does not when what it relied on has changed.
+    pub(crate) async fn commit(&self, mut draft: Draft) -> Result<bool, CatalogError> {
+        let bounded = std::mem::take(&mut draft.bounded);
+        match self.store().commit(draft.transaction()).await {
+            Ok(committed) => {
+                for (append, log, kept) in bounded {
+                    if let Some(position) = committed.log_positions.get(append) {
+                        self.trim(&log, *position, kept).await;
+                    }
+                }
+                Ok(true)
+            }
+            Err(StoreError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(CatalogError::store("committing")(error)),
+        }
+    }
+
+    /// Every so many appends, deletes what is no longer kept. A failure is no failure of the mutation, which has
+    /// happened; the next trim makes up for it.
+    async fn trim(&self, log: &LogName, newest: LogPosition, kept: u64) {
+        let Some(before) = newest.checked_sub(kept).map(|last| last + 1) else { return };
+        if before.is_multiple_of(TRIM_EVERY)
+            && let Err(error) = self.store().trim_log(log, before).await
+        {
+            tracing::warn!(%error, "old history is deleted later");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Version 1 of every row. Never edited once shipped, except by fields that have a default.
+
+use serde::{Deserialize, Serialize};
+
+use outrigger_protocol::id::{
+    AgentId, AuditId, DecisionId, DeploymentId, EnvironmentId, EventId, InstanceId, IntentId, JoinTokenId, KeyId,
+    OrganizationId, PolicyId, ProjectId, TokenId, UserId,
+};
+
+use super::scalar::{Base64, Digest, Nanos, Number, Text};
+
+macro_rules! rows {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub(crate) struct $name {
+            $($(#[$attribute])* pub(crate) $field: $type,)*
+        }
+    )+};
+}
+
+macro_rules! names {
+    ($($name:ident { $($variant:ident),* $(,)? })+) => {$(
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub(crate) enum $name { $($variant),* }
+    )+};
+}
+
+names! {
+    Role { Viewer, Developer, Admin, Owner }
+    Stage { Development, Staging, Production }
+    VariableKind { String, Number, Boolean, Json, Url, Secret }
+    DeploymentStatus { Pending, Provisioning, Building, Running, Stopping, Stopped, Failed, Destroyed }
+    PolicyMode { Active, Shadow, Disabled }
+    Combine { Max, Min, Weighted }
+    InstancePhase { Creating, Running, Destroying, Gone }
+    IntentKind { Create, Destroy }
+    AuditAction { Create, Update, Delete, Reveal, Reload, Scale, Login, Enroll, Failure }
+}
+
+rows! {
+    Empty {}
+    KeyCheck { check: Base64, }
+    Operator { organization: Text<OrganizationId>, user: Text<UserId>, token_hash: Digest, }
+    Home { organization: Text<OrganizationId>, }
+    Address { organization: Text<OrganizationId>, user: Text<UserId>, }
+    Organization { name: String, created_at: u64, }
+    User {
+        id: Text<UserId>,
+        organization: Text<OrganizationId>,
+        email: String,
+        name: String,
+        role: Role,
+        created_at: u64,
+        password: Option<String>,
+    }
+    Token {
+        id: Text<TokenId>,
+        user: Option<Text<UserId>>,
+        hash: Digest,
+        created_at: u64,
+        expires_at: Option<u64>,
+    }
+    Project {
+        id: Text<ProjectId>,
+        organization: Text<OrganizationId>,
+        name: String,
+        description: String,
+        data_key: Text<KeyId>,
+        created_at: u64,
+        updated_at: u64,
+    }
+    /// Kept as the result of an idempotent call.
+    ProjectResult {
+        id: Text<ProjectId>,
+        organization: Text<OrganizationId>,
+        name: String,
+        description: String,
+        created_at: u64,
+        updated_at: u64,
+    }
+    Uses { encryptions: u64, }
+    DataKey { id: Text<KeyId>, wrapped: Base64, created_at: u64, }
+    Environment {
+        id: Text<EnvironmentId>,
+        project: Text<ProjectId>,
+        stage: Stage,
+        name: String,
+        description: String,
+        is_active: bool,
+        generation: u64,
+        created_at: u64,
+        updated_at: u64,
+    }
+    Generation {
+        environment: Text<EnvironmentId>,
+        number: u64,
+        author: String,
+        message: String,
+        created_at: u64,
+        content_hash: Digest,
+        /// Every variable with the generation that its version was written in.
+        variables: Vec<(String, u64)>,
+    }
+    Variable {
+        generation: u64,
+        changed_in: u64,
+        content: Content,
+        is_secret: bool,
+        is_required: bool,
+        kind: VariableKind,
+        description: String,
+    }
+    SealedValue { key: Text<KeyId>, generation: u64, ciphertext: Base64, }
+    Resources { cpu_cores: Option<f64>, memory_bytes: Option<u64>, }
+    PolicyBinding { name: String, policy: Text<PolicyId>, config: String, mode: PolicyMode, }
+    Guards {
+        freshness: Nanos,
+        cooldown_up: Nanos,
+        cooldown_down: Nanos,
+        max_step_up: Option<u32>,
+        max_step_down: Option<u32>,
+    }
+    DeploymentSpec {
+        name: String,
+        project: Text<ProjectId>,
+        environment: Text<EnvironmentId>,
+        driver: String,
+        command: Vec<String>,
+        resources: Resources,
+        min_replicas: u32,
+        max_replicas: u32,
+        initial_replicas: u32,
+        apply: Apply,
+        allowed_names: Vec<String>,
+        http: bool,
+        sample_interval: Nanos,
+        guards: Guards,
+        combine: Combine,
+        policies: Vec<PolicyBinding>,
+    }
+    Deployment {
+        id: Text<DeploymentId>,
+        organization: Text<OrganizationId>,
+        spec: DeploymentSpec,
+        status: DeploymentStatus,
+        status_reason: Option<String>,
+        desired_replicas: u32,
+        paused: bool,
+        last_scale_up: Option<u64>,
+        last_scale_down: Option<u64>,
+        created_at: u64,
+        updated_at: u64,
+    }
+    Proposal { desired: u32, confidence: Number, reason: String, signals: Vec<(String, Number)>, }
+    ProposalRecord {
+        policy: String,
+        digest: Digest,
+        shadow: bool,
+        outcome: ProposalOutcome,
+        elapsed: Nanos,
+        fuel: u64,
+    }
+    GuardReport { guard: String, outcome: GuardOutcome, reason: String, }
+    Decision {
+        id: Text<DecisionId>,
+        organization: Text<OrganizationId>,
+        deployment: Text<DeploymentId>,
+        at: u64,
+        from_replicas: u32,
+        to_replicas: u32,
+        verdict: Verdict,
+        reason: String,
+        proposals: Vec<ProposalRecord>,
+        guards: Vec<GuardReport>,
+        input: String,
+        reaction: Option<Nanos>,
+        repeats: u64,
+    }
+    Event {
+        id: Text<EventId>,
+        organization: Text<OrganizationId>,
+        deployment: Text<DeploymentId>,
+        at: u64,
+        kind: EventKind,
+        message: String,
+        decision: Option<Text<DecisionId>>,
+    }
+    Instance {
+        id: Text<InstanceId>,
+        organization: Text<OrganizationId>,
+        deployment: Text<DeploymentId>,
+        phase: InstancePhase,
+        endpoint: Option<String>,
+        agent: Option<Text<AgentId>>,
+        created_at: u64,
+        updated_at: u64,
+    }
+    InstanceHome { deployment: Text<DeploymentId>, }
+    Agent {
+        id: Text<AgentId>,
+        organization: Text<OrganizationId>,
+        deployment: Text<DeploymentId>,
+        instance: Text<InstanceId>,
+        key_fingerprint: Digest,
+        revoked: bool,
+        enrolled_at: u64,
+    }
+    JoinToken {
+        id: Text<JoinTokenId>,
+        organization: Text<OrganizationId>,
+        deployment: Text<DeploymentId>,
+        instance: Option<Text<InstanceId>>,
+        created_at: u64,
+        expires_at: u64,
+        used_by: Option<Text<AgentId>>,
+        secret_hash: Digest,
+    }
+    /// Only ever written sealed, as the result of an idempotent call.
+    IssuedJoinToken { token: JoinToken, secret: Digest, }
+    Intent {
+        id: Text<IntentId>,
+        organization: Text<OrganizationId>,
+        deployment: Text<DeploymentId>,
+        instance: Text<InstanceId>,
+        kind: IntentKind,
+        attempts: u32,
+        created_at: u64,
+    }
+    Recorded { deployment: Deployment, intents: Vec<Intent>, }
+    Policy {
+        id: Text<PolicyId>,
+        organization: Option<Text<OrganizationId>>,
+        name: String,
+        version: String,
+        digest: Digest,
+        size_bytes: u64,
+        config_schema: String,
+        created_at: u64,
+    }
+    PolicyRef { policy: Text<PolicyId>, }
+    Origin { address: Option<std::net::IpAddr>, user_agent: Option<String>, request_id: Option<String>, }
+    AuditEntry {
+        id: Text<AuditId>,
+        at: u64,
+        actor: String,
+        origin: Origin,
+        action: AuditAction,
+        target: String,
+        detail: String,
+    }
+    KeptResult { operation: String, sealed: Base64, }
+    Idempotency { request_digest: Digest, at: u64, results: Vec<KeptResult>, }
+}
+
+/// A variable's value, or that it has none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum Content {
+    Unset,
+    /// As base64, so that no content needs more room than another.
+    Plain(Base64),
+    Sealed(SealedValue),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum Apply {
+    Restart { jitter: Nanos },
+    Signal { signal: i32 },
+    File,
+    None,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum ProposalOutcome {
+    Proposal(Proposal),
+    Fault(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum GuardOutcome {
+    Passed,
+    Clamped { from: u32, to: u32 },
+    Held,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum Verdict {
+    Approve { target: u32 },
+    Clamp { asked: u32, target: u32 },
+    Hold,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum EventKind {
+    StatusChanged { from: String, to: String },
+    ScaledUp { from: u32, to: u32 },
+    ScaledDown { from: u32, to: u32 },
+    InstanceCreated { instance: Text<InstanceId> },
+    InstanceDestroyed { instance: Text<InstanceId> },
+    InstanceLost { instance: Text<InstanceId> },
+    DriverFailed { instance: Text<InstanceId>, operation: String },
+    ConfigPushed { generation: u64 },
+    ConfigRunning { generation: u64, instances: u32 },
+    ConfigFailed { generation: u64, instance: Text<InstanceId> },
+    PolicyFaulted { policy: String },
+    TokenMisused,
+}

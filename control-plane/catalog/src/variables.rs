@@ -1,0 +1,177 @@
+//! Variables: read, changed, revealed, and put together for delivery.
+
+mod change;
+
+use std::collections::BTreeMap;
+
+use outrigger_protocol::environment::{Entry, Environment as Plaintext, VariableKind};
+use outrigger_protocol::id::{EnvironmentId, KeyId, OrganizationId};
+use outrigger_secrets::{Aad, DataKey, SecretString, open};
+use zeroize::Zeroizing;
+
+use crate::catalog::{Catalog, Row};
+use crate::error::CatalogError;
+use crate::environments::ENVIRONMENT;
+use crate::keys;
+use crate::model::{Actor, AuditAction, Environment, Generation, Role, SealedValue, Variable};
+use crate::record::{Content, Record, VariableRow};
+
+const VARIABLE: &str = "variable";
+
+/// An environment with the newest version of each of its variables, all of one moment.
+pub(crate) struct Snapshot {
+    pub(crate) environment: Row<Environment>,
+    pub(crate) variables: BTreeMap<String, Row<VariableRow>>,
+}
+
+impl Catalog {
+    /// The variables of an environment, by name. A secret's value is absent, and so is one that is not set.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] for the environment.
+    pub async fn variables(&self, actor: &Actor, environment: EnvironmentId) -> Result<Vec<Variable>, CatalogError> {
+        actor.require(Role::Viewer)?;
+        let snapshot = self.snapshot(actor.organization, environment).await?;
+        let variable = |(key, row): (String, Row<VariableRow>)| {
+            let VariableRow { changed_in, content, is_secret, is_required, kind, description, .. } = row.value;
+            let value = match content {
+                Content::Plain(text) => Some(text),
+                Content::Sealed(_) | Content::Unset => None,
+            };
+            let is_secret = is_secret || kind == VariableKind::Secret;
+            Variable { key, value, is_secret, is_required, kind, description, changed_in }
+        };
+        Ok(snapshot.variables.into_iter().map(variable).collect())
+    }
+
+    /// The value of one variable, secret or not. Admin; the audit log tells of it before the caller has it.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] for the environment, the variable, or a value that is not set.
+    pub async fn reveal(
+        &self,
+        actor: &Actor,
+        environment: EnvironmentId,
+        key: &str,
+    ) -> Result<SecretString, CatalogError> {
+        actor.require(Role::Admin)?;
+        let organization = actor.organization;
+        let parent = self.environment_row(organization, environment).await?.value;
+        let not_found = || CatalogError::NotFound { what: VARIABLE };
+        // Longer than any name, maybe longer than any key.
+        if key.len() > crate::validate::VARIABLE_NAME_BYTES {
+            return Err(not_found());
+        }
+        let row =
+            self.expect_row::<VariableRow>(keys::variable(organization, environment, key), VARIABLE).await?;
+        let value = Opener::new(self, organization, &parent).open(key, &row.value).await?.ok_or_else(not_found)?;
+        let mut draft = self.draft(actor);
+        draft.audit(AuditAction::Reveal, format_args!("{environment}/{key}"), "revealed the value");
+        self.commit(draft).await?;
+        Ok(SecretString::from(value))
+    }
+
+    /// The newest generation of an environment with everything in it, for delivery to its deployments. A variable that
+    /// is required and has no value is among the entries; [`Plaintext::validate`] names all of them, and a program is
+    /// not to be started then. For the control plane itself.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`].
+    pub async fn effective(
+        &self,
+        organization: OrganizationId,
+        environment: EnvironmentId,
+    ) -> Result<(Generation, Plaintext), CatalogError> {
+        let snapshot = self.snapshot(organization, environment).await?;
+        let generation = self.present_generation(organization, &snapshot.environment.value).await?;
+        let entries = self.open_all(organization, &snapshot).await?;
+        Ok((generation, Plaintext { entries }))
+    }
+
+    pub(crate) async fn snapshot(
+        &self,
+        organization: OrganizationId,
+        id: EnvironmentId,
+    ) -> Result<Snapshot, CatalogError> {
+        let revision = self.store().revision();
+        let environment = self
+            .row_at::<Environment>(&keys::environment(organization, id), revision)
+            .await?
+            .ok_or(CatalogError::NotFound { what: ENVIRONMENT })?;
+        let prefix = keys::variables(organization, id);
+        let mut variables = BTreeMap::new();
+        for row in self.rows::<VariableRow>(&prefix, Some(revision)).await? {
+            let name = row.key.reader_after(&prefix).and_then(|mut reader| reader.text().ok().map(|name| name.into_owned()));
+            let source = crate::record::RecordError::Unknown { field: "name" };
+            variables.insert(name.ok_or(CatalogError::Record { row: VariableRow::ROW, source })?, row);
+        }
+        Ok(Snapshot { environment, variables })
+    }
+
+    async fn open_all(&self, organization: OrganizationId, snapshot: &Snapshot) -> Result<Vec<Entry>, CatalogError> {
+        let mut opener = Opener::new(self, organization, &snapshot.environment.value);
+        let mut entries = Vec::with_capacity(snapshot.variables.len());
+        for (name, Row { value: row, .. }) in &snapshot.variables {
+            entries.push(Entry {
+                name: name.clone(),
+                value: opener.open(name, row).await?,
+                kind: row.kind,
+                secret: row.is_secret,
+                required: row.is_required,
+            });
+        }
+        Ok(entries)
+    }
+}
+
+/// Opens the values of one environment, unwrapping each data key once.
+struct Opener<'a> {
+    catalog: &'a Catalog,
+    organization: OrganizationId,
+    environment: &'a Environment,
+    keys: Vec<DataKey>,
+}
+
+impl<'a> Opener<'a> {
+    fn new(catalog: &'a Catalog, organization: OrganizationId, environment: &'a Environment) -> Self {
+        Self { catalog, organization, environment, keys: Vec::new() }
+    }
+
+    async fn open(&mut self, name: &str, row: &VariableRow) -> Result<Option<Zeroizing<String>>, CatalogError> {
+        match &row.content {
+            Content::Unset => Ok(None),
+            Content::Plain(text) => Ok(Some(Zeroizing::new(text.clone()))),
+            Content::Sealed(sealed) => self.open_sealed(name, sealed).await.map(Some),
+        }
+    }
+
+    async fn open_sealed(&mut self, name: &str, sealed: &SealedValue) -> Result<Zeroizing<String>, CatalogError> {
+        let place = place(self.organization, self.environment, name, sealed.generation, sealed.key);
+        let key = self.key(sealed.key).await?;
+        let failed = |source| CatalogError::Open { row: VariableRow::ROW, source };
+        let mut bytes = open(key, &place, &sealed.ciphertext).map_err(failed)?;
+        // The bytes move into the text: no copy is left behind. They are UTF-8, because a text was sealed.
+        String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|error| {
+            drop(Zeroizing::new(error.into_bytes()));
+            failed(outrigger_secrets::OpenSealedError::Unauthentic)
+        })
+    }
+
+    async fn key(&mut self, id: KeyId) -> Result<&DataKey, CatalogError> {
+        if let Some(at) = self.keys.iter().position(|key| key.id() == id) {
+            return Ok(&self.keys[at]);
+        }
+        let key = self.catalog.data_key(self.organization, self.environment.project, id).await?;
+        Ok(self.keys.push_mut(key))
+    }
+}
+
+fn place<'a>(
+    organization: OrganizationId,
+    environment: &Environment,
+    name: &'a str,
+    generation: u64,
+    key: KeyId,
+) -> Aad<'a> {
+    Aad { organization, project: environment.project, environment: environment.id, name, generation, key }
+}

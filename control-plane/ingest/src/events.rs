@@ -1,0 +1,72 @@
+//! What others may want to know, told as it happens. A slow reader misses events, never holds anybody up: whatever must
+//! not be missed can also be read as state.
+
+use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
+use outrigger_protocol::message::{ApplyState, ConfigStatus, ProgramState};
+use outrigger_protocol::transport::CloseCode;
+
+use crate::rollout::Rollout;
+use crate::stats::Reject;
+
+/// Events that are kept for a reader that is behind.
+pub(crate) const BACKLOG: usize = 4096;
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// The agent said goodbye.
+    Left { reason: String },
+    /// The connection is gone: a crash, a cut, a close.
+    Lost,
+    /// Nothing was heard for too long.
+    Unresponsive,
+    /// The same agent connected again.
+    Replaced,
+    Revoked,
+    CertificateExpired,
+    /// This server goes down.
+    Drained,
+    /// The agent broke a rule.
+    Refused(Reject),
+    /// This side failed.
+    Internal,
+}
+
+impl SessionEnd {
+    /// With which code the connection is closed.
+    #[must_use]
+    pub const fn code(&self) -> CloseCode {
+        match self {
+            Self::Left { .. } | Self::Lost => CloseCode::Normal,
+            Self::Unresponsive => CloseCode::Unresponsive,
+            Self::Replaced => CloseCode::Replaced,
+            Self::Revoked => CloseCode::Revoked,
+            Self::CertificateExpired => CloseCode::CertificateExpired,
+            Self::Drained => CloseCode::Drain,
+            Self::Internal => CloseCode::Internal,
+            Self::Refused(reject) => match reject {
+                Reject::OverBudget | Reject::Full => CloseCode::Overloaded,
+                Reject::UnknownAgent | Reject::NoIdentity => CloseCode::Unauthorized,
+                Reject::Revoked => CloseCode::Revoked,
+                Reject::Overtaken => CloseCode::Replaced,
+                Reject::NoHello => CloseCode::Unresponsive,
+                Reject::FrameTooLarge => CloseCode::FrameTooLarge,
+                Reject::UnknownVersion => CloseCode::UnknownVersion,
+                _ => CloseCode::ProtocolError,
+            },
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IngestEvent {
+    AgentConnected { deployment: DeploymentId, instance: InstanceId, agent: AgentId },
+    AgentLost { deployment: DeploymentId, instance: InstanceId, agent: AgentId, end: SessionEnd },
+    Program { deployment: DeploymentId, instance: InstanceId, state: ProgramState },
+    ConfigReport { deployment: DeploymentId, instance: InstanceId, state: ApplyState, status: ConfigStatus },
+    /// Every instance has answered the newest generation.
+    RolloutComplete { deployment: DeploymentId, rollout: Rollout },
+    Logs { deployment: DeploymentId },
+    /// Somebody showed a token that another key had used. The catalog has it in the audit log.
+    TokenMisused { token: JoinTokenId },
+}

@@ -1,0 +1,260 @@
+//! The handle: start, look, push, stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use outrigger_catalog::model::Deployment;
+use outrigger_catalog::{Catalog, CatalogError};
+use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
+use outrigger_protocol::join_token::JoinToken;
+use outrigger_protocol::time::UnixMillis;
+use outrigger_protocol::transport::{CloseCode, ServerEndpoint, ServerOptions, TransportError};
+use outrigger_scaling::window::DeploymentWindow;
+use outrigger_secrets::SecretBytes;
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, timeout_at};
+use tracing::info;
+use zeroize::Zeroizing;
+
+use crate::authority::{Authority, AuthorityError};
+use crate::config::IngestConfig;
+use crate::environments::EnvironmentError;
+use crate::events::{IngestEvent, SessionEnd};
+use crate::logs::LogLine;
+use crate::registry::LiveInstance;
+use crate::rollout::Rollout;
+use crate::server::{self, Inner};
+use crate::stats::IngestStats;
+use crate::presence;
+
+const AUTHORITY_BLOB: &str = "agents-ca";
+const ENDPOINT_BLOB: &str = "agents-endpoint";
+const RESET_KEY: usize = 64;
+const TOKEN_KEY: usize = 32;
+
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("no server name is configured for agents")]
+    NoServerName,
+    #[error("cannot keep {what}")]
+    Keep {
+        what: &'static str,
+        #[source]
+        source: CatalogError,
+    },
+    #[error("the stored keys of the agents' endpoint are damaged")]
+    DamagedEndpointKeys,
+    #[error("no randomness")]
+    Randomness(#[source] getrandom::Error),
+    #[error("cannot set up the certificate authority")]
+    Authority(#[source] AuthorityError),
+    #[error("cannot listen for agents")]
+    Listen(#[source] TransportError),
+    #[error("cannot push a configuration")]
+    Push(#[source] EnvironmentError),
+}
+
+/// The server's side of the agent wire. Clones are the same server.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    inner: Arc<Inner>,
+    address: SocketAddr,
+}
+
+impl Ingest {
+    /// Opens the authority, binds, and lets agents in. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The address is taken, a name cannot stand in a certificate, or the kept keys cannot be read.
+    pub async fn start(config: IngestConfig, catalog: Catalog) -> Result<Self, IngestError> {
+        if config.server_names.is_empty() {
+            return Err(IngestError::NoServerName);
+        }
+        let now = UnixMillis::now();
+        let authority = open_authority(&catalog, now).await?;
+        let keys = endpoint_keys(&catalog).await?;
+        let (reset_key, token_key) = split(keys.expose()).ok_or(IngestError::DamagedEndpointKeys)?;
+        let certificate = authority
+            .issue_server(&config.server_names, config.server_certificate_lifetime, now)
+            .map_err(IngestError::Authority)?;
+        let endpoint = ServerEndpoint::bind(ServerOptions {
+            listen: config.listen,
+            chain: certificate.chain,
+            key: certificate.key,
+            client_ca: authority.certificate().clone(),
+            reset_key,
+            token_key,
+            limits: config.endpoint,
+        })
+        .map_err(IngestError::Listen)?;
+        let address = endpoint.local_addr().map_err(IngestError::Listen)?;
+        info!(%address, certificate_ends = %certificate.not_after, "listening for agents");
+        let inner = Arc::new(Inner::new(config, catalog, authority, endpoint));
+        inner.tasks.spawn(server::accept(Arc::clone(&inner)));
+        inner.tasks.spawn(presence::watch(Arc::clone(&inner)));
+        Ok(Self { inner, address })
+    }
+
+    /// Where agents connect; the port is the real one when 0 was asked for.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// SHA-256 of the CA's certificate, DER: what join tokens pin.
+    #[must_use]
+    pub fn ca_fingerprint(&self) -> [u8; 32] {
+        self.inner.authority.fingerprint()
+    }
+
+    /// The CA's certificate, DER, for agents that pin a file.
+    #[must_use]
+    pub fn ca_certificate(&self) -> &[u8] {
+        self.inner.authority.certificate()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.inner.authority
+    }
+
+    /// The text that is handed to one agent. Whoever has it can enrol once.
+    #[must_use]
+    pub fn join_token_text(&self, id: JoinTokenId, secret: &[u8; 32]) -> Zeroizing<String> {
+        JoinToken { id, secret: *secret, ca_fingerprint: self.ca_fingerprint() }.reveal()
+    }
+
+    /// The instances of a deployment that are connected, or were until a moment ago.
+    #[must_use]
+    pub fn live(&self, deployment: DeploymentId) -> Vec<LiveInstance> {
+        self.inner.registry.live_instances(deployment, UnixMillis::now(), self.inner.uptime())
+    }
+
+    /// Agents with a session, over all deployments.
+    #[must_use]
+    pub fn live_agents_count(&self) -> usize {
+        self.inner.registry.live()
+    }
+
+    /// Looks at a deployment's recent samples; `None` before the first one. `read` runs under the window's lock: it
+    /// must be short and must not wait.
+    pub fn window<R>(&self, deployment: DeploymentId, read: impl FnOnce(&DeploymentWindow) -> R) -> Option<R> {
+        self.inner.windows.read(deployment, read)
+    }
+
+    /// Waits until something is new in some deployments (samples, an agent that came, left or reported), and takes
+    /// them. For one reader: each mark is taken once.
+    pub async fn dirty(&self) -> Vec<DeploymentId> {
+        self.inner.windows.dirty().await
+    }
+
+    /// Drops everything that is kept of a deployment. Its agents are sent away for good.
+    pub fn forget(&self, deployment: DeploymentId) {
+        self.inner.forget(deployment);
+    }
+
+    /// Makes the newest generation of the deployment's environment its target, offers it to all its agents that do not
+    /// run it, and answers where the rollout stands at that moment; [`watch_rollout`](Self::watch_rollout) tells how it goes on.
+    /// Also tells the agents their settings when those have changed.
+    ///
+    /// # Errors
+    /// The environment cannot be read.
+    pub async fn push(&self, deployment: &Deployment) -> Result<Rollout, IngestError> {
+        self.inner.push(deployment).await.map_err(IngestError::Push)?;
+        Ok(self.rollout(deployment.id))
+    }
+
+    /// Tells the agents of a deployment their settings (interval, apply strategy, allowed names) when its
+    /// specification has changed them.
+    pub fn apply_settings(&self, deployment: &Deployment) {
+        self.inner.apply_settings(deployment);
+    }
+
+    /// Where the newest rollout of a deployment stands.
+    #[must_use]
+    pub fn rollout(&self, deployment: DeploymentId) -> Rollout {
+        self.inner.rollouts.read(deployment)
+    }
+
+    /// The newest rollout of a deployment as it moves. A newer push shows in the same watch, with its generation.
+    #[must_use]
+    pub fn watch_rollout(&self, deployment: DeploymentId) -> watch::Receiver<Rollout> {
+        self.inner.rollouts.watch(deployment)
+    }
+
+    /// What happens from now on. A reader that is far behind misses events.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<IngestEvent> {
+        self.inner.events.subscribe()
+    }
+
+    /// Tells the agent of an instance to stop its program and leave. Returns whether there was one to tell.
+    pub fn stop_instance(&self, instance: InstanceId, reason: &str) -> bool {
+        let session = self.inner.registry.of_instance(instance).and_then(|peer| peer.session());
+        session.inspect(|session| session.outbox.stop(reason.to_owned())).is_some()
+    }
+
+    /// Ends the session of an agent that the catalog has revoked. It is not let in again. Returns whether it had one.
+    pub fn revoke(&self, agent: AgentId) -> bool {
+        let session = self.inner.registry.of_agent(agent).and_then(|peer| peer.session());
+        session.inspect(|session| session.end(SessionEnd::Revoked)).is_some()
+    }
+
+    /// The newest `limit` log lines of a deployment that are not older than `since`, oldest first.
+    #[must_use]
+    pub fn recent_logs(
+        &self,
+        deployment: DeploymentId,
+        since: Option<UnixMillis>,
+        limit: usize,
+    ) -> Vec<Arc<LogLine>> {
+        self.inner.logs.recent(deployment, since, limit)
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> IngestStats {
+        self.inner.stats.read(self.inner.registry.live(), self.inner.endpoint.open_connections())
+    }
+
+    /// Lets nobody in any more, tells every agent to come back later, and closes when they have left or `deadline` has
+    /// passed. What agents had not been acknowledged they send again.
+    pub async fn drain(&self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        let inner = &self.inner;
+        inner.draining.store(true, Ordering::Relaxed);
+        let sessions: Vec<_> = inner.registry.peers().iter().filter_map(|peer| peer.session()).collect();
+        info!(agents = sessions.len(), "draining agents");
+        for session in &sessions {
+            session.outbox.drain();
+        }
+        drop(sessions);
+        inner.closed.cancel();
+        inner.tasks.close();
+        let left = timeout_at(end, inner.tasks.wait()).await.is_ok();
+        inner.endpoint.close(CloseCode::Drain, "");
+        let idle = timeout_at(end, inner.endpoint.wait_idle()).await.is_ok();
+        info!(left, idle, "agents drained");
+    }
+}
+
+async fn open_authority(catalog: &Catalog, now: UnixMillis) -> Result<Authority, IngestError> {
+    let mut fresh = Authority::generate(now).map_err(IngestError::Authority)?;
+    let kept = catalog.get_or_create_blob(AUTHORITY_BLOB, || std::mem::take(&mut *fresh)).await;
+    let kept = kept.map_err(|source| IngestError::Keep { what: "the certificate authority", source })?;
+    Authority::open(kept.expose()).map_err(IngestError::Authority)
+}
+
+/// Kept over restarts, so that agents of the last run learn at once that their connection is gone.
+async fn endpoint_keys(catalog: &Catalog) -> Result<SecretBytes, IngestError> {
+    let mut fresh = Zeroizing::new(vec![0; RESET_KEY + TOKEN_KEY]);
+    getrandom::fill(&mut fresh).map_err(IngestError::Randomness)?;
+    let kept = catalog.get_or_create_blob(ENDPOINT_BLOB, || std::mem::take(&mut *fresh)).await;
+    kept.map_err(|source| IngestError::Keep { what: "the endpoint's keys", source })
+}
+
+fn split(keys: &[u8]) -> Option<([u8; RESET_KEY], [u8; TOKEN_KEY])> {
+    let (reset, token) = keys.split_first_chunk::<RESET_KEY>()?;
+    Some((*reset, token.try_into().ok()?))
+}

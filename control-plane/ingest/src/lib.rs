@@ -1,0 +1,53 @@
+//! The server's side of the agent wire: who may come in, what they say, what they are told.
+//!
+//! What flows through:
+//!
+//! - **In.** An agent enrols once ([`enroll`]: token and certificate request to certificate, signed by our own
+//!   [`authority`]) and then connects as long as it lives. Each connection is a [`session`] of one task. Samples pass a
+//!   [`budget`], are counted once per batch ([`dedup`]), corrected for the sandbox's [`clock`] and put into their
+//!   deployment's window ([`windows`]), which marks the deployment dirty for the engine. Log lines end in a bounded
+//!   ring ([`logs`]).
+//! - **Out.** The newest [`environments`] are sealed to each agent and offered ([`offers`]); the agents' reports move
+//!   the [`rollout`]. Whatever else an agent is told waits in its [`outbox`], the latest of each kind.
+//! - **Beside.** The [`registry`] knows who is here, [`presence`] notices who is not, [`stats`] counts, [`events`] tell.
+//!
+//! What must never be true: an id from a frame decides anything (identity is the certificate's alone); a queue grows
+//! because an agent reads slowly or writes fast; one agent's mistake, lie or flood touches another deployment's window
+//! or another agent's session; a batch is acknowledged before it is in the window; a plaintext environment leaves this
+//! process, or is formatted.
+
+mod authority;
+mod budget;
+mod clock;
+mod config;
+mod dedup;
+mod enroll;
+mod environments;
+mod events;
+mod ingest;
+mod logs;
+mod offers;
+mod outbox;
+mod presence;
+mod registry;
+mod rollout;
+mod server;
+mod session;
+mod shards;
+mod stats;
+#[cfg(any(test, feature = "test-support"))]
+pub mod test_support;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+pub use authority::AuthorityError;
+pub use budget::{LaneLimits, Rate};
+pub use config::{EnrollLimits, IngestConfig, LogRetention};
+pub use environments::EnvironmentError;
+pub use events::{IngestEvent, SessionEnd};
+pub use ingest::{Ingest, IngestError};
+pub use logs::LogLine;
+pub use registry::LiveInstance;
+pub use rollout::Rollout;
+pub use stats::{Count, IngestStats, Reject};

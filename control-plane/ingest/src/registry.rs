@@ -1,0 +1,279 @@
+//! Who is here: one peer per instance, with or without a session.
+//!
+//! A peer outlives its connections for a while, so that what was counted stays counted when an agent comes back. It
+//! is small, because there are tens of thousands: ids, two ledgers, the last words of its agent.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use outrigger_catalog::model::Agent;
+use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId};
+use outrigger_protocol::message::{ConfigRef, ConfigStatus, ProgramState};
+use outrigger_protocol::sample::Sample;
+use outrigger_protocol::time::UnixMillis;
+
+use crate::dedup::Ledger;
+use crate::events::SessionEnd;
+use crate::session::Session;
+use crate::shards::{Shards, lock};
+use crate::stats::Reject;
+
+/// What an agent says about itself when it comes.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    pub(crate) agent_version: String,
+    pub(crate) epoch: u64,
+    pub(crate) now: UnixMillis,
+    pub(crate) seal_key: [u8; 32],
+    pub(crate) status: ConfigStatus,
+    pub(crate) program: ProgramState,
+}
+
+/// One instance's agent.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) agent: AgentId,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) instance: InstanceId,
+    pub(crate) key_fingerprint: [u8; 32],
+    enrolled_at: UnixMillis,
+    state: Mutex<PeerState>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PeerState {
+    session: Option<Arc<Session>>,
+    /// When the last session ended.
+    left_at: UnixMillis,
+    /// The epoch of the newest process of this agent.
+    epoch: u64,
+    pub(crate) metrics: Ledger,
+    pub(crate) logs: Ledger,
+    pub(crate) program: ProgramState,
+    pub(crate) config: ConfigStatus,
+    /// The last offer and its nonce.
+    pub(crate) offered: Option<(ConfigRef, [u8; 16])>,
+    pub(crate) latest: Option<Arc<Sample>>,
+    agent_version: Arc<str>,
+}
+
+/// An instance as its agent describes it at this moment.
+#[derive(Debug, Clone)]
+pub struct LiveInstance {
+    pub instance: InstanceId,
+    pub agent: AgentId,
+    /// Has a session now; without one the rest is what was said last.
+    pub connected: bool,
+    pub last_seen: UnixMillis,
+    pub program: ProgramState,
+    pub config: ConfigStatus,
+    /// The newest sample, its time corrected for the sandbox's clock.
+    pub latest: Option<Arc<Sample>>,
+    pub agent_version: Arc<str>,
+    /// Connected, and its program runs with a configuration.
+    pub ready: bool,
+}
+
+impl Peer {
+    fn new(record: &Agent) -> Self {
+        Self {
+            agent: record.id,
+            deployment: record.deployment,
+            instance: record.instance,
+            key_fingerprint: record.key_fingerprint,
+            enrolled_at: record.enrolled_at,
+            state: Mutex::new(PeerState {
+                session: None,
+                left_at: UnixMillis::EPOCH,
+                epoch: 0,
+                metrics: Ledger::default(),
+                logs: Ledger::default(),
+                program: ProgramState::Waiting,
+                config: ConfigStatus::default(),
+                offered: None,
+                latest: None,
+                agent_version: Arc::from(""),
+            }),
+        }
+    }
+
+    /// Looks at or changes the state. `with` runs under its lock: it must not wait.
+    pub(crate) fn with<R>(&self, with: impl FnOnce(&mut PeerState) -> R) -> R {
+        with(&mut lock(&self.state))
+    }
+
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        lock(&self.state).session.clone()
+    }
+
+    fn attach(&self, session: &Arc<Session>, hello: Hello) -> Result<Option<Arc<Session>>, Reject> {
+        let mut state = lock(&self.state);
+        if hello.epoch < state.epoch {
+            return Err(Reject::Overtaken);
+        }
+        state.epoch = hello.epoch;
+        state.program = hello.program;
+        state.config = hello.status;
+        state.offered = None;
+        if *state.agent_version != *hello.agent_version {
+            state.agent_version = hello.agent_version.into();
+        }
+        Ok(state.session.replace(Arc::clone(session)))
+    }
+
+    fn live(&self, now: UnixMillis, uptime: Duration) -> LiveInstance {
+        let state = lock(&self.state);
+        let connected = state.session.is_some();
+        let last_seen = match &state.session {
+            Some(session) => now.saturating_sub(session.silence(uptime)),
+            None => state.left_at,
+        };
+        let runs = matches!(state.program, ProgramState::Running { .. }) && state.config.running.is_some();
+        LiveInstance {
+            instance: self.instance,
+            agent: self.agent,
+            connected,
+            last_seen,
+            program: state.program,
+            config: state.config.clone(),
+            latest: state.latest.clone(),
+            agent_version: Arc::clone(&state.agent_version),
+            ready: connected && runs,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    peers: Shards<InstanceId, Arc<Peer>>,
+    by_agent: Shards<AgentId, Arc<Peer>>,
+    by_deployment: Shards<DeploymentId, HashMap<InstanceId, Arc<Peer>>>,
+    live: AtomicUsize,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            peers: Shards::new(),
+            by_agent: Shards::new(),
+            by_deployment: Shards::new(),
+            live: AtomicUsize::new(0),
+        }
+    }
+
+    /// Agents with a session.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Gives the agent's place to a session. Whoever had it is closed: the same agent on an older connection, or an
+    /// agent that enrolled earlier for the same instance.
+    pub(crate) fn attach(&self, record: &Agent, session: &Arc<Session>, hello: Hello) -> Result<Arc<Peer>, Reject> {
+        let (peer, displaced, replaced) = {
+            // Held until the session is in, so that the sweep does not remove the peer in between.
+            let mut peers = self.peers.of(&record.instance);
+            let (peer, displaced) = match peers.get(&record.instance) {
+                Some(peer) if peer.agent == record.id => (Arc::clone(peer), None),
+                Some(peer) if peer.enrolled_at > record.enrolled_at => return Err(Reject::Overtaken),
+                earlier => (Arc::new(Peer::new(record)), earlier.cloned()),
+            };
+            let replaced = peer.attach(session, hello)?;
+            peers.insert(record.instance, Arc::clone(&peer));
+            (peer, displaced, replaced)
+        };
+        self.live.fetch_add(1, Ordering::Relaxed);
+        if let Some(displaced) = displaced {
+            self.by_agent.remove(&displaced.agent);
+            if let Some(session) = displaced.session() {
+                session.end(SessionEnd::Replaced);
+            }
+        }
+        if let Some(replaced) = replaced {
+            replaced.end(SessionEnd::Replaced);
+        }
+        self.by_agent.of(&peer.agent).insert(peer.agent, Arc::clone(&peer));
+        self.by_deployment.of(&peer.deployment).entry(peer.deployment).or_default().insert(peer.instance, Arc::clone(&peer));
+        Ok(peer)
+    }
+
+    /// Takes the place back. Returns whether the session still had it, which is when its end is the agent's.
+    pub(crate) fn detach(&self, peer: &Peer, session: &Arc<Session>, now: UnixMillis) -> bool {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        let mut state = lock(&peer.state);
+        let had = state.session.as_ref().is_some_and(|current| Arc::ptr_eq(current, session));
+        if had {
+            state.session = None;
+            state.left_at = now;
+        }
+        had
+    }
+
+    /// Removes a peer that has had no session since before `absent_after`. Returns whether it did.
+    pub(crate) fn remove_absent(&self, peer: &Arc<Peer>, now: UnixMillis, absent_after: Duration) -> bool {
+        {
+            let mut peers = self.peers.of(&peer.instance);
+            let current = peers.get(&peer.instance).is_some_and(|current| Arc::ptr_eq(current, peer));
+            let absent = peer.with(|state| state.session.is_none() && now.since(state.left_at) > absent_after);
+            if !current || !absent {
+                return false;
+            }
+            peers.remove(&peer.instance);
+        }
+        self.unlist(peer);
+        true
+    }
+
+    fn unlist(&self, peer: &Arc<Peer>) {
+        let mut agents = self.by_agent.of(&peer.agent);
+        if agents.get(&peer.agent).is_some_and(|current| Arc::ptr_eq(current, peer)) {
+            agents.remove(&peer.agent);
+        }
+        drop(agents);
+        let mut deployments = self.by_deployment.of(&peer.deployment);
+        let Some(instances) = deployments.get_mut(&peer.deployment) else { return };
+        if instances.get(&peer.instance).is_some_and(|current| Arc::ptr_eq(current, peer)) {
+            instances.remove(&peer.instance);
+        }
+        if instances.is_empty() {
+            deployments.remove(&peer.deployment);
+        }
+    }
+
+    /// Forgets the peers of a deployment and returns them. Sessions that are still there end.
+    pub(crate) fn forget(&self, deployment: DeploymentId) -> Vec<Arc<Peer>> {
+        let peers: Vec<_> = self.by_deployment.remove(&deployment).unwrap_or_default().into_values().collect();
+        for peer in &peers {
+            self.peers.remove(&peer.instance);
+            self.unlist(peer);
+        }
+        peers
+    }
+
+    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+        self.peers.values()
+    }
+
+    pub(crate) fn of_instance(&self, instance: InstanceId) -> Option<Arc<Peer>> {
+        self.peers.find(&instance)
+    }
+
+    pub(crate) fn of_agent(&self, agent: AgentId) -> Option<Arc<Peer>> {
+        self.by_agent.find(&agent)
+    }
+
+    pub(crate) fn of_deployment(&self, deployment: DeploymentId) -> Vec<Arc<Peer>> {
+        let deployments = self.by_deployment.of(&deployment);
+        deployments.get(&deployment).map(|peers| peers.values().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn live_instances(
+        &self,
+        deployment: DeploymentId,
+        now: UnixMillis,
+        uptime: Duration,
+    ) -> Vec<LiveInstance> {
+        self.of_deployment(deployment).iter().map(|peer| peer.live(now, uptime)).collect()
+    }
+}

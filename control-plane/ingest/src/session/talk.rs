@@ -1,0 +1,117 @@
+//! What an agent says on its control stream.
+
+use std::time::Instant;
+
+use outrigger_protocol::message::{AgentMessage, ApplyState, ConfigStatus, ProgramState};
+use outrigger_protocol::time::UnixMillis;
+use outrigger_protocol::transport::Reader;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::{Live, end_of};
+use crate::authority::ProvenKey;
+use crate::budget::{LaneBudget, Toll};
+use crate::clock::ClockOffset;
+use crate::events::{IngestEvent, SessionEnd};
+use crate::stats::{Count, Reject};
+
+/// What a control message costs of the byte budget when it carries nothing that grows.
+const MESSAGE_BYTES: usize = 128;
+
+impl Live<'_> {
+    /// Listens to the control stream until the agent leaves or breaks a rule.
+    pub(super) async fn listen(&self, mut reader: Reader<AgentMessage>) -> SessionEnd {
+        let limits = &self.ingest.config.control;
+        let mut budget = LaneBudget::new(limits, Instant::now());
+        loop {
+            let message = match reader.next().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return SessionEnd::Lost,
+                Err(error) => return end_of(&error),
+            };
+            self.hear();
+            match budget.charge(limits, weight(&message), Instant::now()) {
+                Toll::Pass => {}
+                Toll::Wait(wait) => sleep(wait).await,
+                Toll::Exhausted => return SessionEnd::Refused(Reject::OverBudget),
+            }
+            if let Err(end) = self.hear_message(message) {
+                return end;
+            }
+        }
+    }
+
+    fn hear_message(&self, message: AgentMessage) -> Result<(), SessionEnd> {
+        match message {
+            AgentMessage::Hello { .. } => return Err(SessionEnd::Refused(Reject::UnexpectedMessage)),
+            AgentMessage::Heartbeat { now } => {
+                self.session.set_clock(ClockOffset::measure(UnixMillis::now(), now));
+            }
+            AgentMessage::ConfigReport { nonce, state, status } => self.take_report(nonce, state, status),
+            AgentMessage::Program(state) => self.take_program(state),
+            AgentMessage::Renew { csr } => return self.renew(&csr),
+            AgentMessage::Goodbye { reason } => return Err(SessionEnd::Left { reason }),
+        }
+        Ok(())
+    }
+
+    fn take_report(&self, nonce: [u8; 16], state: ApplyState, status: ConfigStatus) {
+        let Self { ingest, peer, .. } = self;
+        ingest.stats.add(Count::ConfigReports, 1);
+        let answers_newest = peer.with(|known| {
+            known.config = status.clone();
+            known.offered.is_some_and(|(_, offered)| offered == nonce)
+        });
+        // The status is true whatever it answers; the state is about the offer with this nonce and no other.
+        let about = answers_newest.then_some(state);
+        if ingest.rollouts.report(peer.deployment, peer.instance, about, &status) {
+            ingest.tell_complete(peer.deployment);
+        }
+        let event =
+            IngestEvent::ConfigReport { deployment: peer.deployment, instance: peer.instance, state, status };
+        ingest.tell(event);
+        ingest.windows.mark(peer.deployment);
+    }
+
+    fn take_program(&self, state: ProgramState) {
+        let Self { ingest, peer, .. } = self;
+        peer.with(|known| known.program = state);
+        ingest.tell(IngestEvent::Program { deployment: peer.deployment, instance: peer.instance, state });
+        ingest.windows.mark(peer.deployment);
+    }
+
+    /// Renews the certificate for the key that enrolled: whoever wants another key enrols again.
+    fn renew(&self, csr: &[u8]) -> Result<(), SessionEnd> {
+        let Self { ingest, session, peer } = self;
+        let key = ProvenKey::from_csr(csr).map_err(|error| {
+            warn!(agent = %peer.agent, %error, "renewal refused");
+            SessionEnd::Refused(Reject::BadEnrollment)
+        })?;
+        if key.fingerprint() != peer.key_fingerprint {
+            return Err(SessionEnd::Refused(Reject::ForeignKey));
+        }
+        let lifetime = ingest.config.certificate_lifetime;
+        let issued = ingest.authority.issue_agent(peer.agent, &key, lifetime, UnixMillis::now()).map_err(|error| {
+            warn!(agent = %peer.agent, error = &error as &dyn std::error::Error, "cannot renew a certificate");
+            SessionEnd::Internal
+        })?;
+        session.renewed_until(issued.not_after);
+        session.outbox.renewed(issued.chain);
+        ingest.stats.add(Count::Renewed, 1);
+        Ok(())
+    }
+}
+
+/// About the bytes that a message took.
+fn weight(message: &AgentMessage) -> usize {
+    MESSAGE_BYTES
+        + match message {
+            AgentMessage::Hello { agent_version, .. } => agent_version.len(),
+            AgentMessage::ConfigReport { status, .. } => {
+                status.last_failed.as_ref().map_or(0, |failure| failure.error.len())
+            }
+            AgentMessage::Renew { csr } => csr.len(),
+            AgentMessage::Goodbye { reason } => reason.len(),
+            AgentMessage::Program(_) | AgentMessage::Heartbeat { .. } => 0,
+        }
+}

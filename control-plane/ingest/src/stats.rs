@@ -1,0 +1,205 @@
+//! What this server counted since it was started, and why it refused what it refused.
+
+use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use outrigger_protocol::codec::CodecError;
+use outrigger_protocol::transport::TransportError;
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its name in metrics and logs.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Why a connection, a frame or a request was refused.
+    Reject {
+        /// The handshake failed: no QUIC, no certificate of this CA where one is needed, or too slow.
+        Handshake = "handshake",
+        /// The certificate verified and names no agent.
+        NoIdentity = "no_identity",
+        FrameTooLarge = "frame_too_large",
+        UnknownVersion = "unknown_version",
+        MalformedFrame = "malformed_frame",
+        UnknownLane = "unknown_lane",
+        /// A valid message at a moment where it has no meaning.
+        UnexpectedMessage = "unexpected_message",
+        /// No hello in time.
+        NoHello = "no_hello",
+        OverBudget = "over_budget",
+        UnknownAgent = "unknown_agent",
+        Revoked = "revoked",
+        /// A later process or a later enrolment has taken this agent's place.
+        Overtaken = "overtaken",
+        /// As many sessions as there may be.
+        Full = "full",
+        /// A renewal for another key.
+        ForeignKey = "foreign_key",
+        TokenUnknown = "token_unknown",
+        TokenExpired = "token_expired",
+        TokenUsed = "token_used",
+        BadEnrollment = "bad_enrollment",
+        EnrollmentLimited = "enrollment_limited",
+    }
+}
+
+kinds! {
+    /// What is counted.
+    Count {
+        Enrolled = "enrolled",
+        Renewed = "renewed",
+        SessionsOpened = "sessions_opened",
+        SessionsClosed = "sessions_closed",
+        Batches = "batches",
+        /// Sent again after a lost acknowledgement, and not counted again.
+        DuplicateBatches = "duplicate_batches",
+        /// From an earlier life of the agent.
+        StaleBatches = "stale_batches",
+        /// Skipped numbers: the agent had to drop them.
+        MissedBatches = "missed_batches",
+        Samples = "samples",
+        /// Dropped by the agents themselves.
+        SamplesDroppedByAgents = "samples_dropped_by_agents",
+        /// From the future or the far past.
+        SamplesUntimely = "samples_untimely",
+        /// Not taken by the window: nothing usable in it, a second one for its slot, or no room.
+        SamplesUnused = "samples_unused",
+        /// Unknown metrics, NaN, infinities, second values.
+        ValuesDiscarded = "values_discarded",
+        LogLines = "log_lines",
+        LogLinesDroppedByAgents = "log_lines_dropped_by_agents",
+        OffersSealed = "offers_sealed",
+        /// An agent's key to which nothing can be sealed.
+        OffersFailed = "offers_failed",
+        ConfigReports = "config_reports",
+    }
+}
+
+impl Reject {
+    /// What a transport error means for the one who caused it; `None` when nobody broke a rule.
+    #[must_use]
+    pub(crate) const fn of(error: &TransportError) -> Option<Self> {
+        match error {
+            TransportError::Frame { source } => Some(match source {
+                CodecError::TooLarge { .. } => Self::FrameTooLarge,
+                CodecError::UnknownVersion { .. } => Self::UnknownVersion,
+                _ => Self::MalformedFrame,
+            }),
+            TransportError::Truncated { .. } => Some(Self::MalformedFrame),
+            TransportError::UnknownLane { .. } => Some(Self::UnknownLane),
+            TransportError::NoCertificate | TransportError::Identity { .. } => Some(Self::NoIdentity),
+            TransportError::Handshake { .. } | TransportError::HandshakeTimeout { .. } => Some(Self::Handshake),
+            _ => None,
+        }
+    }
+}
+
+/// Counters that every session adds to.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    counts: [AtomicU64; Count::ALL.len()],
+    rejects: [AtomicU64; Reject::ALL.len()],
+}
+
+impl Stats {
+    pub(crate) fn add(&self, count: Count, n: u64) {
+        self.counts[count as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reject(&self, reject: Reject) {
+        self.rejects[reject as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self, live: usize, connections: usize) -> IngestStats {
+        IngestStats {
+            live,
+            connections,
+            counts: std::array::from_fn(|at| self.counts[at].load(Ordering::Relaxed)),
+            rejects: std::array::from_fn(|at| self.rejects[at].load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// A reading of the counters. They are read one after the other, so they may differ by what is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngestStats {
+    /// Agents with a session now.
+    pub live: usize,
+    /// Connections of any kind now.
+    pub connections: usize,
+    counts: [u64; Count::ALL.len()],
+    rejects: [u64; Reject::ALL.len()],
+}
+
+impl IngestStats {
+    #[must_use]
+    pub const fn count(&self, count: Count) -> u64 {
+        self.counts[count as usize]
+    }
+
+    #[must_use]
+    pub const fn rejected(&self, reject: Reject) -> u64 {
+        self.rejects[reject as usize]
+    }
+
+    /// Appends the counters in Prometheus' text format (version 0.0.4).
+    pub fn write_prometheus(&self, out: &mut String) {
+        let mut write = |name: &str, kind: &str, help: &str, labels: &str, value: u64| {
+            if !help.is_empty() {
+                let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            }
+            let _ = writeln!(out, "{name}{labels} {value}");
+        };
+        write("outrigger_ingest_sessions", "gauge", "Agents with a session.", "", self.live as u64);
+        write("outrigger_ingest_connections", "gauge", "Agents' connections.", "", self.connections as u64);
+        for (count, value) in Count::ALL.iter().zip(self.counts) {
+            let name = format!("outrigger_ingest_{count}_total");
+            write(&name, "counter", &format!("{} since the start.", count.name().replace('_', " ")), "", value);
+        }
+        for (at, (reject, value)) in Reject::ALL.iter().zip(self.rejects).enumerate() {
+            let help = if at == 0 { "Connections, frames and requests refused, by reason." } else { "" };
+            let labels = format!("{{reason=\"{reject}\"}}");
+            write("outrigger_ingest_rejected_total", "counter", help, &labels, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_read_and_written() {
+        let stats = Stats::default();
+        stats.add(Count::Batches, 3);
+        stats.reject(Reject::OverBudget);
+        let read = stats.read(2, 4);
+        assert_eq!(read.count(Count::Batches), 3);
+        assert_eq!(read.rejected(Reject::OverBudget), 1);
+        let mut text = String::new();
+        read.write_prometheus(&mut text);
+        assert!(text.contains("outrigger_ingest_sessions 2\n"), "{text}");
+        assert!(text.contains("# TYPE outrigger_ingest_batches_total counter\noutrigger_ingest_batches_total 3\n"));
+        assert!(text.contains("outrigger_ingest_rejected_total{reason=\"over_budget\"} 1\n"));
+        assert_eq!(text.matches("# TYPE outrigger_ingest_rejected_total").count(), 1);
+    }
+}

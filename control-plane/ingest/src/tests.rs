@@ -1,0 +1,9 @@
+//! The server over real sockets, with the real client, on a real database in a directory that goes away.
+
+mod delivery;
+mod enrolment;
+mod fleet;
+mod hostile;
+mod samples;
+mod sessions;
+mod world;

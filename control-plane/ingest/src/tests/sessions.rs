@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use outrigger_protocol::message::{AgentMessage, ConfigStatus, ProgramState, ServerMessage};
+use outrigger_protocol::transport::{ClientIdentity, CloseCode, Trust};
+
+use super::world::{World, config, eventually, soon};
+use crate::test_support::Fleet;
+use crate::{IngestConfig, IngestEvent, Reject, SessionEnd};
+
+#[tokio::test]
+async fn a_second_connection_takes_the_place_of_the_first() {
+    let world = World::new().await;
+    let (agent, first) = world.connect_new().await;
+    let mut events = world.ingest.subscribe();
+    let mut second = world.fleet.connect(&agent, ConfigStatus::default()).await.unwrap();
+    assert_eq!(soon("the end of the first", first.closed()).await, Some(CloseCode::Replaced));
+    eventually("one session", || world.ingest.live_agents_count() == 1).await;
+    soon("an offer", second.next_offer()).await.unwrap();
+    let lost = std::iter::from_fn(|| events.try_recv().ok()).any(|e| matches!(e, IngestEvent::AgentLost { .. }));
+    assert!(!lost, "the agent was never gone");
+}
+
+#[tokio::test]
+async fn an_older_process_of_an_agent_does_not_displace_a_newer_one() {
+    let world = World::new().await;
+    let mut agent = world.enroll().await;
+    agent.epoch = 8;
+    let _newer = world.fleet.connect(&agent, ConfigStatus::default()).await.unwrap();
+    agent.epoch = 7;
+    let older = world.fleet.connect(&agent, ConfigStatus::default()).await;
+    assert_eq!(older.unwrap_err().closed_by_server(), Some(CloseCode::Replaced));
+    assert_eq!(world.ingest.live_agents_count(), 1);
+    assert_eq!(world.ingest.stats().rejected(Reject::Overtaken), 1);
+}
+
+#[tokio::test]
+async fn a_revoked_agent_is_closed_and_not_let_in_again() {
+    let world = World::new().await;
+    let (agent, session) = world.connect_new().await;
+    world.catalog.revoke_agent(&world.actor, agent.agent).await.unwrap();
+    assert!(world.ingest.revoke(agent.agent));
+    assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::Revoked));
+    let again = world.fleet.connect(&agent, ConfigStatus::default()).await;
+    assert_eq!(again.unwrap_err().closed_by_server(), Some(CloseCode::Revoked));
+    assert_eq!(world.ingest.stats().rejected(Reject::Revoked), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_is_refused() {
+    let (world, stranger) = (World::new().await, World::new().await);
+    let mut agent = stranger.enroll().await;
+    agent.trust = Trust::Fingerprint(world.ingest.ca_fingerprint());
+    let outcome = world.fleet.connect(&agent, ConfigStatus::default()).await;
+    assert_eq!(outcome.unwrap_err().closed_by_server(), Some(CloseCode::Unauthorized));
+    eventually("counted", || world.ingest.stats().rejected(Reject::Handshake) == 1).await;
+}
+
+#[tokio::test]
+async fn an_agent_does_not_talk_to_a_stranger() {
+    let (world, stranger) = (World::new().await, World::new().await);
+    let agent = world.enroll().await;
+    let wrong = Fleet::new(stranger.ingest.local_addr(), "outrigger.test", 1).unwrap();
+    assert!(wrong.connect(&agent, ConfigStatus::default()).await.is_err());
+    assert_eq!(stranger.ingest.live_agents_count(), 0);
+}
+
+#[tokio::test]
+async fn a_certificate_for_an_agent_that_nobody_enrolled_is_refused() {
+    let world = World::new().await;
+    let mut agent = world.enroll().await;
+    let authority = world.ingest.authority();
+    let key = crate::authority::ProvenKey::from_csr(&agent.key.csr().unwrap()).unwrap();
+    let ghost = outrigger_protocol::id::AgentId::generate();
+    let now = outrigger_protocol::time::UnixMillis::now();
+    let issued = authority.issue_agent(ghost, &key, Duration::from_secs(60), now).unwrap();
+    let chain = issued.chain.into_iter().map(Into::into).collect();
+    agent.identity = ClientIdentity { chain, key: agent.key.to_tls() };
+    let outcome = world.fleet.connect(&agent, ConfigStatus::default()).await;
+    assert_eq!(outcome.unwrap_err().closed_by_server(), Some(CloseCode::Unauthorized));
+    assert_eq!(world.ingest.stats().rejected(Reject::UnknownAgent), 1);
+}
+
+#[tokio::test]
+async fn a_silent_agent_is_asked_and_then_let_go() {
+    let heartbeat_interval = Duration::from_millis(1_000);
+    let world = World::with(IngestConfig { heartbeat_interval, missed_heartbeats: 3, ..config() }).await;
+    let (_, mut session) = world.connect_new().await;
+    let mut events = world.ingest.subscribe();
+    soon("a question", async { while !matches!(session.next().await.unwrap(), ServerMessage::Heartbeat { .. }) {} })
+        .await;
+    assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::Unresponsive));
+    let end = soon("the news", async {
+        loop {
+            if let IngestEvent::AgentLost { end, .. } = events.recv().await.unwrap() {
+                return end;
+            }
+        }
+    });
+    assert_eq!(end.await, SessionEnd::Unresponsive);
+}
+
+#[tokio::test]
+async fn an_agent_whose_certificate_has_run_out_is_closed() {
+    let certificate_lifetime = Duration::from_secs(2);
+    let world = World::with(IngestConfig { certificate_lifetime, ..config() }).await;
+    let (_, session) = world.connect_new().await;
+    assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::CertificateExpired));
+}
+
+#[tokio::test]
+async fn what_the_program_does_is_seen() {
+    let world = World::new().await;
+    let (agent, mut session) = world.connect_new().await;
+    let offer = soon("an offer", session.next_offer()).await.unwrap();
+    session.apply(&offer).await.unwrap();
+    let running = ProgramState::Running { pid: 7, restarts: 0 };
+    session.say(&AgentMessage::Program(running)).await.unwrap();
+    let ready = || world.ingest.live(world.deployment.id).iter().any(|live| live.instance == agent.instance && live.ready);
+    eventually("ready", ready).await;
+    session.close();
+    eventually("not ready", || !ready()).await;
+    let live = world.ingest.live(world.deployment.id);
+    assert!(!live[0].connected && live[0].program == running, "the last words are kept");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_gone_for_long_is_forgotten() {
+    let world = World::with(IngestConfig { absent_after: Duration::from_millis(100), ..config() }).await;
+    let (_, mut session) = world.connect_new().await;
+    let offer = soon("an offer", session.next_offer()).await.unwrap();
+    session.close();
+    eventually("forgotten", || world.ingest.live(world.deployment.id).is_empty()).await;
+    let rollout = world.ingest.rollout(world.deployment.id);
+    assert_eq!((rollout.generation, rollout.total), (offer.config.generation, 0), "nobody is waited for");
+}
+
+#[tokio::test]
+async fn a_full_server_says_when_to_come_back() {
+    let world = World::with(IngestConfig { sessions: 1, ..config() }).await;
+    let (_, _first) = world.connect_new().await;
+    let agent = world.enroll().await;
+    let second = world.fleet.connect(&agent, ConfigStatus::default()).await.unwrap_err();
+    assert!(second.to_string().contains("RetryAfter"), "{second}");
+    assert_eq!(world.ingest.live_agents_count(), 1);
+}
+
+#[tokio::test]
+async fn a_forgotten_deployment_sends_its_agents_away() {
+    let world = World::new().await;
+    let (_, session) = world.connect_new().await;
+    world.ingest.forget(world.deployment.id);
+    assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::Revoked));
+    assert!(world.ingest.live(world.deployment.id).is_empty());
+    eventually("no session", || world.ingest.live_agents_count() == 0).await;
+}

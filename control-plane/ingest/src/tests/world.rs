@@ -1,0 +1,160 @@
+//! A control plane with one deployment, and agents for it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_catalog::model::{
+    Actor, Deployment, DeploymentSpec, PolicyBinding, Resources, Stage, VariableChange,
+};
+use outrigger_catalog::{Catalog, NewEnvironment, NewProject};
+use outrigger_protocol::environment::VariableKind;
+use outrigger_protocol::id::EnvironmentId;
+use outrigger_protocol::message::{ApplyStrategy, ConfigStatus};
+use outrigger_protocol::time::UnixMillis;
+use outrigger_scaling::{Combine, GuardConfig};
+use outrigger_secrets::MasterKey;
+use outrigger_store::{Options, RedbStore};
+use tempfile::TempDir;
+
+use crate::test_support::{Fleet, TestAgent, TestSession};
+use crate::{Ingest, IngestConfig};
+
+/// Longer than anything here takes on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+const SERVER_NAME: &str = "outrigger.test";
+
+pub(super) struct World {
+    pub(super) catalog: Catalog,
+    pub(super) ingest: Ingest,
+    pub(super) fleet: Fleet,
+    pub(super) actor: Actor,
+    pub(super) environment: EnvironmentId,
+    pub(super) deployment: Deployment,
+    _directory: TempDir,
+}
+
+pub(super) fn config() -> IngestConfig {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    IngestConfig::new(listen, vec![SERVER_NAME.to_owned(), Ipv4Addr::LOCALHOST.to_string()])
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        Self::with(config()).await
+    }
+
+    pub(super) async fn with(config: IngestConfig) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(directory.path().join("test.redb"), Options::default()).unwrap();
+        let clock = Arc::new(UnixMillis::now);
+        let catalog = Catalog::open(Arc::new(store), MasterKey::generate(), clock).await.unwrap();
+        let token = catalog.ensure_operator(None).await.unwrap().unwrap();
+        let actor = catalog.authenticate(token.expose()).await.unwrap();
+        let new = NewProject { name: "shop".to_owned(), description: String::new() };
+        let project = catalog.create_project(&actor, new).await.unwrap();
+        let new = NewEnvironment {
+            project: project.id,
+            stage: Stage::Production,
+            name: "production".to_owned(),
+            description: String::new(),
+            is_active: true,
+        };
+        let environment = catalog.create_environment(&actor, new).await.unwrap().id;
+        let ingest = Ingest::start(config, catalog.clone()).await.unwrap();
+        let fleet = Fleet::new(ingest.local_addr(), SERVER_NAME, 2).unwrap();
+        let deployment = catalog.create_deployment(&actor, spec(project.id, environment)).await.unwrap();
+        let world = Self { catalog, ingest, fleet, actor, environment, deployment, _directory: directory };
+        world.set("GREETING", "hello").await;
+        world
+    }
+
+    /// Sets a plain variable and returns the new generation.
+    pub(super) async fn set(&self, key: &str, value: &str) -> u64 {
+        let change = VariableChange::Put {
+            key: key.to_owned(),
+            value: Some(value.into()),
+            is_secret: false,
+            is_required: false,
+            kind: VariableKind::String,
+            description: String::new(),
+        };
+        let changed =
+            self.catalog.change_variables(&self.actor, self.environment, vec![change], None, String::new()).await;
+        changed.unwrap().number
+    }
+
+    /// A second deployment on the same environment.
+    pub(super) async fn another_deployment(&self) -> Deployment {
+        let mut spec = self.deployment.spec.clone();
+        spec.name = "other".to_owned();
+        self.catalog.create_deployment(&self.actor, spec).await.unwrap()
+    }
+
+    pub(super) async fn join_token(&self) -> String {
+        self.join_token_of(&self.deployment).await
+    }
+
+    pub(super) async fn join_token_of(&self, deployment: &Deployment) -> String {
+        let ttl = Duration::from_secs(600);
+        let (token, secret) =
+            self.catalog.create_join_token(&self.actor, deployment.id, None, ttl).await.unwrap();
+        self.ingest.join_token_text(token.id, &secret).to_string()
+    }
+
+    /// A new agent of the deployment.
+    pub(super) async fn enroll(&self) -> TestAgent {
+        self.fleet.enroll(&self.join_token().await).await.unwrap()
+    }
+
+    /// A new agent that is connected and has nothing yet.
+    pub(super) async fn connect_new(&self) -> (TestAgent, TestSession) {
+        let agent = self.enroll().await;
+        let session = self.fleet.connect(&agent, ConfigStatus::default()).await.unwrap();
+        (agent, session)
+    }
+
+    /// Waits until every connected agent has answered, and returns the rollout.
+    pub(super) async fn rolled_out(&self, generation: u64, total: u32) -> crate::Rollout {
+        let mut watch = self.ingest.watch_rollout(self.deployment.id);
+        let done = watch.wait_for(|rollout| {
+            rollout.generation == generation && rollout.total == total && rollout.is_complete()
+        });
+        tokio::time::timeout(PATIENCE, done).await.expect("the rollout completes").unwrap().clone()
+    }
+}
+
+fn spec(project: outrigger_protocol::id::ProjectId, environment: EnvironmentId) -> DeploymentSpec {
+    DeploymentSpec {
+        name: "web".to_owned(),
+        project,
+        environment,
+        driver: "dry-run".to_owned(),
+        command: vec!["web".to_owned()],
+        resources: Resources::default(),
+        min_replicas: 0,
+        max_replicas: 500,
+        initial_replicas: 1,
+        apply: ApplyStrategy::File,
+        allowed_names: Vec::new(),
+        http: false,
+        sample_interval: Duration::from_secs(1),
+        guards: GuardConfig::default(),
+        combine: Combine::Max,
+        policies: Vec::<PolicyBinding>::new(),
+    }
+}
+
+/// Waits until `condition` holds. It is looked at again and again, because what it looks at has no signal of its own.
+pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Bounds a wait for something that comes over a socket.
+pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("never: {what}"))
+}

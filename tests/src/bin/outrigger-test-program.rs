@@ -1,0 +1,88 @@
+//! The program that instances run in tests: small, without dependencies, and badly behaved on request.
+//!
+//! - `serve`: HTTP on `$PORT`; `/env/NAME` answers the variable's value, or 404; `/burn` spends some CPU first
+//! - `print NAME…`: prints `NAME=value` lines and ends
+//! - `wait`: runs until it is signalled
+//! - `exit CODE`: ends with that code
+//! - `crash`: ends by a signal of its own
+//! - `ignore-term`: says `ready`, and ends only by SIGKILL
+//! - `orphans`: leaves a grandchild behind, prints its pid and ends
+
+#![allow(clippy::print_stdout, reason = "a program that is watched through its output")]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Command, ExitCode, Stdio};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve"] => serve(),
+        ["print", names @ ..] => {
+            for name in names {
+                println!("{name}={}", std::env::var(name).unwrap_or_else(|_| "(unset)".to_owned()));
+            }
+            ExitCode::SUCCESS
+        }
+        ["wait"] => shell("echo ready; while :; do sleep 1; done"),
+        ["exit", code] => ExitCode::from(code.parse::<u8>().unwrap_or(1)),
+        ["crash"] => std::process::abort(),
+        ["ignore-term"] => shell("trap '' TERM; echo ready; while :; do sleep 1; done"),
+        ["orphans"] => orphans(),
+        _ => ExitCode::from(2),
+    }
+}
+
+/// Becomes a shell script: signal dispositions are easiest to bend there.
+fn shell(script: &str) -> ExitCode {
+    use std::os::unix::process::CommandExt as _;
+    let error = Command::new("/bin/sh").arg("-c").arg(script).exec();
+    println!("cannot run a shell: {error}");
+    ExitCode::FAILURE
+}
+
+fn orphans() -> ExitCode {
+    let child = Command::new("/bin/sh").arg("-c").arg("sleep 600 >/dev/null 2>&1 & echo $!").stdin(Stdio::null()).output();
+    match child {
+        Ok(output) => {
+            print!("{}", String::from_utf8_lossy(&output.stdout));
+            ExitCode::SUCCESS
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve() -> ExitCode {
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse::<u16>().ok());
+    let Some(Ok(listener)) = port.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))) else {
+        return ExitCode::from(3);
+    };
+    println!("serving");
+    for stream in listener.incoming().flatten() {
+        std::thread::spawn(move || while answer(&stream).is_some() {});
+    }
+    ExitCode::SUCCESS
+}
+
+/// Answers one request of a connection; `None` ends it.
+fn answer(mut stream: &TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    reader.read_line(&mut request).ok()?;
+    let path = request.split(' ').nth(1)?.to_owned();
+    let mut line = String::new();
+    while reader.read_line(&mut line).ok()? > 2 {
+        line.clear();
+    }
+    if path == "/burn" {
+        std::hint::black_box((0..200_000u64).fold(0u64, |sum, n| std::hint::black_box(sum ^ n.wrapping_mul(n))));
+    }
+    let value = path.strip_prefix("/env/").map(std::env::var);
+    let (status, body) = match value {
+        Some(Ok(value)) => ("200 OK", value),
+        Some(Err(_)) => ("404 Not Found", String::new()),
+        None => ("200 OK", "ok".to_owned()),
+    };
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).ok()
+}
