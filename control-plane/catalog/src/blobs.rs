@@ -33,15 +33,13 @@ impl Catalog {
         if made.len() > MAX_BLOB_BYTES {
             return Err(CatalogError::invalid("blob", format!("must have at most {MAX_BLOB_BYTES} bytes")));
         }
-        let sealed = seal_blob(self.master(), label, &made)
-            .map_err(|source| CatalogError::Seal { row: BLOB, source })?;
+        let sealed =
+            seal_blob(self.master(), label, &made).map_err(|source| CatalogError::Seal { row: BLOB, source })?;
         let key = keys::blob(label);
         let transaction = Transaction::new().when(Compare::Absent(key.clone())).put(key, sealed);
         match self.store().commit(transaction).await {
             Ok(_) => Ok(SecretBytes::from(made)),
-            Err(StoreError::Conflict { .. }) => {
-                self.blob(label).await?.ok_or(CatalogError::NotFound { what: BLOB })
-            }
+            Err(StoreError::Conflict { .. }) => self.blob(label).await?.ok_or(CatalogError::NotFound { what: BLOB }),
             Err(error) => Err(CatalogError::store("storing an installation secret")(error)),
         }
     }

@@ -83,8 +83,8 @@ impl Catalog {
     }
 
     async fn write_key_check(&self) -> Result<(), CatalogError> {
-        let check = KeyCheck::create(self.master())
-            .map_err(|source| CatalogError::Seal { row: KeyCheckRow::ROW, source })?;
+        let check =
+            KeyCheck::create(self.master()).map_err(|source| CatalogError::Seal { row: KeyCheckRow::ROW, source })?;
         let transaction = Transaction::new()
             .when(Compare::Absent(keys::key_check()))
             .put(keys::key_check(), record::encode(&KeyCheckRow(check)));
@@ -159,7 +159,8 @@ impl Catalog {
 
     /// Whether there is anything below `prefix`.
     pub(crate) async fn any(&self, prefix: &Key) -> Result<bool, CatalogError> {
-        let page = self.store().range(KeyRange::prefix(prefix), RangeOptions::default().limit(1)).await.map_err(READ)?;
+        let page =
+            self.store().range(KeyRange::prefix(prefix), RangeOptions::default().limit(1)).await.map_err(READ)?;
         Ok(!page.entries.is_empty())
     }
 
@@ -178,7 +179,8 @@ impl Catalog {
     /// One page of a table whose keys end in an id.
     pub(crate) async fn page_of_rows<R: Record>(&self, prefix: &Key, page: &Page) -> Result<Listing<R>, CatalogError> {
         let Listing { items, next } = self.page_of_keys(prefix, page).await?;
-        let items = items.into_iter().map(|entry| decode_entry(entry).map(|row| row.value)).collect::<Result<_, _>>()?;
+        let items =
+            items.into_iter().map(|entry| decode_entry(entry).map(|row| row.value)).collect::<Result<_, _>>()?;
         Ok(Listing { items, next })
     }
 

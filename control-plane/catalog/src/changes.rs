@@ -13,9 +13,16 @@ use crate::model::Environment;
 /// Something to look at again. What it is now, the catalog says; several changes may be told as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Change {
-    Environment { organization: OrganizationId, id: EnvironmentId, generation: u64 },
+    Environment {
+        organization: OrganizationId,
+        id: EnvironmentId,
+        generation: u64,
+    },
     /// Made, changed or destroyed.
-    Deployment { organization: OrganizationId, id: DeploymentId },
+    Deployment {
+        organization: OrganizationId,
+        id: DeploymentId,
+    },
     /// The reader was so slow that changes were forgotten: everything is to be looked at again.
     Missed,
 }

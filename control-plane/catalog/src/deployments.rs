@@ -188,12 +188,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] for the deployment or a binding of that name.
-    pub async fn unbind_policy(
-        &self,
-        actor: &Actor,
-        id: DeploymentId,
-        name: &str,
-    ) -> Result<Deployment, CatalogError> {
+    pub async fn unbind_policy(&self, actor: &Actor, id: DeploymentId, name: &str) -> Result<Deployment, CatalogError> {
         self.mutate(actor, Role::Developer, "unbind policy", async |mut draft| {
             let row = self.live_deployment(actor.organization, id).await?;
             let mut spec = row.value.spec.clone();
@@ -316,8 +311,7 @@ impl Catalog {
             if row.value.status == status && row.value.status_reason == status_reason {
                 return Ok(Decided::Already(row.value));
             }
-            let deployment =
-                Deployment { status, status_reason, updated_at: draft.now, ..row.value.clone() };
+            let deployment = Deployment { status, status_reason, updated_at: draft.now, ..row.value.clone() };
             draft.replace(&row, &deployment);
             draft.event(&status_event(&draft, &deployment, row.value.status));
             draft.audit(AuditAction::Update, id, &format!("{} -> {}", row.value.status.name(), status.name()));

@@ -53,8 +53,7 @@ impl Catalog {
             let page = self.store().range(range.clone(), options).await.map_err(READ)?;
             let Some(last) = page.entries.last() else { return Ok(()) };
             let end = range.after(&last.key);
-            let transaction =
-                Transaction::new().delete_range(KeyRange::between(prefix.clone(), end.start().clone()));
+            let transaction = Transaction::new().delete_range(KeyRange::between(prefix.clone(), end.start().clone()));
             self.store().commit(transaction).await.map_err(CatalogError::store("deleting erased rows"))?;
         }
     }

@@ -26,7 +26,7 @@ pub(crate) enum Promise<T> {
     /// It was carried out before.
     Kept(T),
     /// It is still to be carried out.
-    Open(OpenPromise),
+    Open(Box<OpenPromise>),
 }
 
 /// Where the result is to be kept.
@@ -78,13 +78,13 @@ impl Catalog {
             }
         }
         let (organization, idempotency) = (actor.organization, idempotency.clone());
-        Ok(Promise::Open(OpenPromise { organization, subject, idempotency, key, present }))
+        Ok(Promise::Open(Box::new(OpenPromise { organization, subject, idempotency, key, present })))
     }
 
     /// Adds to a draft what lets a repetition of the request be answered.
     pub(crate) fn keep<T: Record>(
         &self,
-        promise: OpenPromise,
+        promise: Box<OpenPromise>,
         operation: &'static str,
         value: &T,
         draft: &mut Draft,

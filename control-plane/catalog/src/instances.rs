@@ -8,9 +8,7 @@ use outrigger_protocol::id::{DeploymentId, EventId, InstanceId, IntentId, Organi
 use crate::catalog::{Catalog, Row, random};
 use crate::error::CatalogError;
 use crate::keys;
-use crate::model::{
-    Actor, Agent, AuditAction, Event, EventKind, Instance, InstancePhase, Intent, IntentKind, Role,
-};
+use crate::model::{Actor, Agent, AuditAction, Event, EventKind, Instance, InstancePhase, Intent, IntentKind, Role};
 use crate::mutation::{Decided, Draft};
 use crate::record::{Home, InstanceHome};
 
@@ -20,10 +18,14 @@ const INTENT: &str = "intent";
 /// What came of carrying an intent out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IntentOutcome {
-    Created { endpoint: Option<String> },
+    Created {
+        endpoint: Option<String>,
+    },
     Destroyed,
     /// For good: trying again would not help.
-    Failed { reason: String },
+    Failed {
+        reason: String,
+    },
 }
 
 impl Catalog {

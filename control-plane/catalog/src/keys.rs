@@ -261,9 +261,7 @@ pub(crate) fn organization_entry(id: OrganizationId) -> Key {
 
 /// Rows of the installation that say which organisation an id belongs to.
 pub(crate) mod home {
-    use super::{
-        AgentId, DeploymentId, IntentId, JoinTokenId, Key, PolicyId, TokenId, installation,
-    };
+    use super::{AgentId, DeploymentId, IntentId, JoinTokenId, Key, PolicyId, TokenId, installation};
 
     pub(crate) fn token(id: TokenId) -> Key {
         installation("token").array(&id.to_bytes()).build()

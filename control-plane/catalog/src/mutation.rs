@@ -47,7 +47,7 @@ pub(crate) struct Draft {
 /// What came of deciding.
 pub(crate) enum Decided<T> {
     /// Commit this, then answer.
-    Commit(Draft, T),
+    Commit(Box<Draft>, T),
     /// There is nothing to do.
     Already(T),
 }
@@ -135,7 +135,7 @@ impl Draft {
     }
 
     pub(crate) fn then<T>(self, value: T) -> Result<Decided<T>, CatalogError> {
-        Ok(Decided::Commit(self, value))
+        Ok(Decided::Commit(Box::new(self), value))
     }
 
     fn transaction(self) -> Transaction {
@@ -170,10 +170,14 @@ impl Catalog {
                 },
             };
             let (mut draft, value) = match decide(self.draft(actor)).await? {
+                Decided::Commit(draft, value) => {
+                    debug_assert!(draft.audited, "every mutation tells of itself");
+                    (*draft, value)
+                }
+                // Nothing to do and nothing to tell; but a repetition must not find something to do.
+                Decided::Already(value) if promise.is_some() => (self.draft(actor), value),
                 Decided::Already(value) => return Ok(value),
-                Decided::Commit(draft, value) => (draft, value),
             };
-            debug_assert!(draft.audited, "every mutation tells of itself");
             if let Some(promise) = promise {
                 self.keep(promise, operation, &value, &mut draft)?;
             }
@@ -196,7 +200,7 @@ impl Catalog {
             match decide(draft).await? {
                 Decided::Already(value) => return Ok(value),
                 Decided::Commit(draft, value) => {
-                    if self.commit(draft).await? {
+                    if self.commit(*draft).await? {
                         return Ok(value);
                     }
                 }

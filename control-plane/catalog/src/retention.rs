@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use outrigger_protocol::id::{AgentId, OrganizationId};
 use outrigger_protocol::time::UnixMillis;
-use outrigger_store::{Compare, Key, StoreError, Transaction};
+use outrigger_store::{Compare, Key, KeyRange, RangeOptions, StoreError, Transaction};
 
-use crate::catalog::{Catalog, Row};
+use crate::catalog::{Catalog, READ, decode};
 use crate::error::CatalogError;
 use crate::idempotency;
 use crate::keys::{self, PolicyShelf};
@@ -24,6 +24,9 @@ const JOIN_TOKENS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const DESTROYED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// An upload that is older than this was interrupted.
 const UPLOAD_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// Rows read at a time.
+const ROWS_AT_ONCE: usize = 500;
 
 /// How much was deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,8 +80,7 @@ impl Catalog {
     }
 
     async fn sweep_instances(&self, organization: OrganizationId, now: UnixMillis) -> Result<usize, CatalogError> {
-        let over =
-            |row: &Instance| row.phase == InstancePhase::Gone && now.since(row.updated_at) >= GONE_KEPT;
+        let over = |row: &Instance| row.phase == InstancePhase::Gone && now.since(row.updated_at) >= GONE_KEPT;
         self.sweep_table(&keys::all_instances(organization), over, |row| {
             let agent = |id: AgentId| [keys::agent(organization, id), keys::home::agent(id)];
             let mut also = vec![keys::instance_home(organization, row.id)];
@@ -107,19 +109,29 @@ impl Catalog {
         over: impl Fn(&R) -> bool,
         also: impl Fn(&R) -> Vec<Key>,
     ) -> Result<usize, CatalogError> {
-        let due: Vec<Row<R>> =
-            self.rows::<R>(prefix, None).await?.into_iter().filter(|row| over(&row.value)).collect();
+        let mut range = KeyRange::prefix(prefix);
         let mut deleted = 0;
-        for row in due {
-            let unchanged = Compare::ModRevision(row.key.clone(), row.revision);
-            let transaction = Transaction::new().when(unchanged).delete(row.key.clone());
-            let transaction = also(&row.value).into_iter().fold(transaction, Transaction::delete);
-            match self.store().commit(transaction).await {
-                Ok(_) => deleted += 1,
-                Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(CatalogError::store("deleting what is over")(error)),
+        loop {
+            let options = RangeOptions::default().limit(ROWS_AT_ONCE);
+            let page = self.store().range(range.clone(), options).await.map_err(READ)?;
+            for entry in &page.entries {
+                let row = decode::<R>(&entry.value)?;
+                if !over(&row) {
+                    continue;
+                }
+                let unchanged = Compare::ModRevision(entry.key.clone(), entry.mod_revision);
+                let transaction = Transaction::new().when(unchanged).delete(entry.key.clone());
+                let transaction = also(&row).into_iter().fold(transaction, Transaction::delete);
+                match self.store().commit(transaction).await {
+                    Ok(_) => deleted += 1,
+                    Err(StoreError::Conflict { .. }) => {}
+                    Err(error) => return Err(CatalogError::store("deleting what is over")(error)),
+                }
+            }
+            match page.entries.last() {
+                Some(last) if page.more => range = range.after(&last.key),
+                _ => return Ok(deleted),
             }
         }
-        Ok(deleted)
     }
 }

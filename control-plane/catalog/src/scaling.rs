@@ -8,6 +8,7 @@ use outrigger_scaling::Verdict;
 use outrigger_store::Compare;
 
 use crate::catalog::{Catalog, random};
+use crate::deployments::DEPLOYMENT;
 use crate::error::CatalogError;
 use crate::keys;
 use crate::model::{
@@ -63,6 +64,9 @@ impl Catalog {
     /// more than one transaction takes.
     pub async fn record_scaling(&self, actor: &Actor, record: ScalingRecord) -> Result<Recorded, CatalogError> {
         let (organization, id) = (actor.organization, record.decision.deployment);
+        if record.decision.organization != organization {
+            return Err(CatalogError::NotFound { what: DEPLOYMENT });
+        }
         check(id, organization, &record.creates, &record.destroys, &record.events)?;
         let record = &record;
         self.mutate(actor, Role::Developer, "record scaling", async |mut draft| {
@@ -296,7 +300,7 @@ fn check(
     let foreign = creates.iter().any(|one| (one.organization, one.deployment) != (organization, deployment))
         || events.iter().any(|one| (one.organization, one.deployment) != (organization, deployment));
     if foreign {
-        return Err(CatalogError::NotFound { what: crate::deployments::DEPLOYMENT });
+        return Err(CatalogError::NotFound { what: DEPLOYMENT });
     }
     let mut problems = Problems::default();
     let effects = creates.len() + destroys.len();

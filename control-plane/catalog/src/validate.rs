@@ -85,7 +85,8 @@ impl Problems {
             return self.add("email", "is required");
         }
         let sensible = |part: &str| {
-            !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ','))
+            !part.is_empty()
+                && !part.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ','))
         };
         let fits = address.len() <= EMAIL_BYTES
             && address.split_once('@').is_some_and(|(local, domain)| {

@@ -10,8 +10,8 @@ use outrigger_secrets::{Aad, DataKey, SecretString, open};
 use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, Row};
-use crate::error::CatalogError;
 use crate::environments::ENVIRONMENT;
+use crate::error::CatalogError;
 use crate::keys;
 use crate::model::{Actor, AuditAction, Environment, Generation, Role, SealedValue, Variable};
 use crate::record::{Content, Record, VariableRow};
@@ -62,8 +62,7 @@ impl Catalog {
         if key.len() > crate::validate::VARIABLE_NAME_BYTES {
             return Err(not_found());
         }
-        let row =
-            self.expect_row::<VariableRow>(keys::variable(organization, environment, key), VARIABLE).await?;
+        let row = self.expect_row::<VariableRow>(keys::variable(organization, environment, key), VARIABLE).await?;
         let value = Opener::new(self, organization, &parent).open(key, &row.value).await?.ok_or_else(not_found)?;
         let mut draft = self.draft(actor);
         draft.audit(AuditAction::Reveal, format_args!("{environment}/{key}"), "revealed the value");
@@ -101,7 +100,8 @@ impl Catalog {
         let prefix = keys::variables(organization, id);
         let mut variables = BTreeMap::new();
         for row in self.rows::<VariableRow>(&prefix, Some(revision)).await? {
-            let name = row.key.reader_after(&prefix).and_then(|mut reader| reader.text().ok().map(|name| name.into_owned()));
+            let name =
+                row.key.reader_after(&prefix).and_then(|mut reader| reader.text().ok().map(|name| name.into_owned()));
             let source = crate::record::RecordError::Unknown { field: "name" };
             variables.insert(name.ok_or(CatalogError::Record { row: VariableRow::ROW, source })?, row);
         }

@@ -65,6 +65,10 @@ impl Driver for DryRunDriver {
         Self::NAME
     }
 
+    fn has_agents(&self) -> bool {
+        false
+    }
+
     fn create<'a>(&'a self, spec: &'a InstanceSpec) -> DriverFuture<'a, Created> {
         Box::pin(async move {
             let mut state = self.state();

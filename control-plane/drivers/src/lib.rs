@@ -35,6 +35,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// What a deployment names it by.
     fn name(&self) -> &'static str;
 
+    /// Whether an agent joins for each instance. Without one, an instance counts as ready once it was made.
+    fn has_agents(&self) -> bool {
+        true
+    }
+
     /// Makes the instance, or finds that it is there. Returns once it has been started; its agent says when it is
     /// ready.
     fn create<'a>(&'a self, spec: &'a InstanceSpec) -> DriverFuture<'a, Created>;

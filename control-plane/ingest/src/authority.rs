@@ -113,8 +113,8 @@ impl Authority {
             .map_err(|_| AuthorityError::Damaged("its key"))?;
         let certificate =
             CertificateDer::from_pem_slice(kept).map_err(|_| AuthorityError::Damaged("its certificate"))?;
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)
-            .map_err(|_| AuthorityError::Damaged("its certificate"))?;
+        let issuer =
+            Issuer::from_ca_cert_der(&certificate, key).map_err(|_| AuthorityError::Damaged("its certificate"))?;
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &certificate).as_ref());
         Ok(Self { issuer, certificate, fingerprint })
@@ -193,10 +193,7 @@ fn server_name(name: &str) -> Result<SanType, AuthorityError> {
     }
     match Ia5String::try_from(name) {
         Ok(dns) if rustls_pki_types::DnsName::try_from(name).is_ok() => Ok(SanType::DnsName(dns)),
-        Ok(_) => Err(AuthorityError::ServerName {
-            name: name.to_owned(),
-            source: rcgen::Error::InvalidNameType,
-        }),
+        Ok(_) => Err(AuthorityError::ServerName { name: name.to_owned(), source: rcgen::Error::InvalidNameType }),
         Err(source) => Err(AuthorityError::ServerName { name: name.to_owned(), source }),
     }
 }

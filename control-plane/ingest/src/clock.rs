@@ -1,7 +1,8 @@
 //! An agent's clock against this machine's. Pure.
 //!
 //! Samples are stamped by the sandbox, whose clock may be wrong by days. The difference is measured when the agent
-//! says hello and again with every heartbeat; samples are moved by it and must then lie in a believable past.
+//! says hello and again with every heartbeat. A message that was under way for long makes the agent's clock look slow,
+//! and then its samples seem to come from the future: which is how such a measurement is found out and put right.
 
 use std::time::Duration;
 
@@ -11,34 +12,46 @@ use outrigger_protocol::time::UnixMillis;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ClockOffset(i64);
 
-/// Jitter of the network and of two schedulers: a smaller difference between two measurements means nothing.
-const NOISE: Duration = Duration::from_millis(250);
+/// Two measurements that differ by less say the same.
+const NOISE_MS: i64 = 250;
+/// A message that was under way for longer is not explained by the network. Sessions open within as much.
+const LONGEST_DELAY_MS: i64 = 10_000;
 
 impl ClockOffset {
-    /// The offset of a peer that says it is `theirs` when it is `ours` here.
+    /// The offset of a peer that says it is `theirs` when it is `ours` here: the true one and the time that the
+    /// message was under way.
     #[must_use]
     pub(crate) fn measure(ours: UnixMillis, theirs: UnixMillis) -> Self {
-        let ours = i64::try_from(ours.as_millis()).unwrap_or(i64::MAX);
-        let theirs = i64::try_from(theirs.as_millis()).unwrap_or(i64::MAX);
-        Self(ours.saturating_sub(theirs))
+        Self(signed(ours).saturating_sub(signed(theirs)))
     }
 
-    /// This offset, or the newer one when it differs by more than noise: the agent's clock was set.
+    /// This offset or a newer measurement: the smaller, because less delay is in it, unless the newer is larger by
+    /// more than noise, because then the agent's clock may have been set back.
     #[must_use]
     pub(crate) fn updated(self, newer: Self) -> Self {
-        let noise = i64::try_from(NOISE.as_millis()).unwrap_or(i64::MAX);
-        if newer.0.saturating_sub(self.0).saturating_abs() > noise { newer } else { self }
+        let larger_by = newer.0.saturating_sub(self.0);
+        if (0..=NOISE_MS).contains(&larger_by) { self } else { newer }
     }
 
-    /// A moment of the agent's in the server's time, or `None` when it is not believable: older than `oldest`, or
-    /// after `now` by more than the noise. Within the noise it is `now`, so that nothing is fresher than the present.
+    /// The offset without the delay that a sample of the near future gives away.
+    #[must_use]
+    pub(crate) fn fitted(self, at: UnixMillis, now: UnixMillis) -> Self {
+        let ahead = signed(at).saturating_add(self.0).saturating_sub(signed(now));
+        if (1..=LONGEST_DELAY_MS).contains(&ahead) { Self(self.0.saturating_sub(ahead)) } else { self }
+    }
+
+    /// A moment of the agent's in the server's time, or `None` when it is not believable: after `now`, or older than
+    /// `oldest`.
     #[must_use]
     pub(crate) fn correct(self, at: UnixMillis, now: UnixMillis, oldest: Duration) -> Option<UnixMillis> {
         let millis = i64::try_from(at.as_millis()).ok()?.checked_add(self.0)?;
         let corrected = UnixMillis::from_millis(u64::try_from(millis).ok()?);
-        let believable = corrected <= now.saturating_add(NOISE) && now.since(corrected) <= oldest;
-        believable.then_some(corrected.min(now))
+        (corrected <= now && now.since(corrected) <= oldest).then_some(corrected)
     }
+}
+
+fn signed(at: UnixMillis) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -64,19 +77,35 @@ mod tests {
     fn a_moment_in_the_future_or_in_the_far_past_is_not_believed() {
         let none = ClockOffset::default();
         let now = at(10_000_000);
-        assert_eq!(none.correct(at(10_000_251), now, HOUR), None);
-        assert_eq!(none.correct(at(10_000_200), now, HOUR), Some(now));
+        assert_eq!(none.correct(now, now, HOUR), Some(now));
+        assert_eq!(none.correct(at(10_000_001), now, HOUR), None);
         assert_eq!(none.correct(at(6_400_000), now, HOUR), Some(at(6_400_000)));
         assert_eq!(none.correct(at(6_399_999), now, HOUR), None);
         assert_eq!(none.correct(at(u64::MAX), now, HOUR), None);
+        assert_eq!(none.fitted(at(u64::MAX), now), none);
         assert_eq!(ClockOffset::measure(at(0), at(u64::MAX)).correct(at(0), now, HOUR), None);
     }
 
     #[test]
-    fn noise_does_not_move_the_offset_and_a_set_clock_does() {
-        let first = ClockOffset::measure(at(1_000), at(0));
-        assert_eq!(first.updated(ClockOffset::measure(at(2_100), at(1_000))), first);
-        let set = ClockOffset::measure(at(2_000), at(61_000));
-        assert_eq!(first.updated(set), set);
+    fn a_hello_that_was_under_way_for_long_is_found_out_by_the_first_sample() {
+        let late = ClockOffset::measure(at(10_003_000), at(10_000_000));
+        let (taken, now) = (at(10_004_000), at(10_004_010));
+        assert_eq!(late.correct(taken, now, HOUR), None);
+        let fitted = late.fitted(taken, now);
+        assert_eq!(fitted.correct(taken, now, HOUR), Some(now));
+        assert_eq!(fitted.correct(at(10_003_000), now, HOUR), Some(at(10_003_010)), "distances stay");
+        assert_eq!(fitted.fitted(at(10_003_000), now), fitted);
+    }
+
+    #[test]
+    fn the_measurement_with_the_least_delay_stands_until_the_clock_is_set() {
+        let first = ClockOffset::measure(at(1_100), at(0));
+        assert_eq!(first.updated(ClockOffset::measure(at(2_200), at(1_000))), first, "noise");
+        let better = ClockOffset::measure(at(2_010), at(1_000));
+        assert_eq!(first.updated(better), better);
+        let set_back = ClockOffset::measure(at(61_000), at(1_000));
+        assert_eq!(first.updated(set_back), set_back);
+        let set_ahead = ClockOffset::measure(at(2_000), at(61_000));
+        assert_eq!(first.updated(set_ahead), set_ahead);
     }
 }

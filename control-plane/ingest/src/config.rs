@@ -39,7 +39,8 @@ pub struct IngestConfig {
     pub server_names: Vec<String>,
     /// How long an agent's certificate lives.
     pub certificate_lifetime: Duration,
-    /// How long the server's own certificate lives. It is made anew at every start.
+    /// How long the server's own certificate lives. It is made anew at every start; a server that has been up for two
+    /// thirds of it says so in its log.
     pub server_certificate_lifetime: Duration,
     /// Silence after which the server asks an agent whether it is there; agents speak at least this often.
     pub heartbeat_interval: Duration,
@@ -79,7 +80,7 @@ impl IngestConfig {
             listen,
             server_names,
             certificate_lifetime: Duration::from_secs(24 * 3600),
-            server_certificate_lifetime: Duration::from_secs(30 * 24 * 3600),
+            server_certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
             heartbeat_interval: Duration::from_secs(10),
             missed_heartbeats: 3,
             hello_timeout: Duration::from_secs(10),

@@ -114,7 +114,11 @@ async fn enroll(ingest: &Inner, request: &EnrollRequest) -> Result<EnrollRespons
     let now = UnixMillis::now();
     let grant = ingest.catalog.enroll(request.token, &request.secret, key.fingerprint(), now).await;
     let agent = match grant {
-        Ok(grant) => grant.agent,
+        Ok(grant) if !grant.agent.revoked => grant.agent,
+        Ok(_) => {
+            let message = "the agent that this token made was revoked".to_owned();
+            return Err(Refused(Reject::Revoked, EnrollRefusal::UsedToken, message));
+        }
         Err(error) => return Err(refusal(ingest, request, &error)),
     };
     let issued = ingest.authority.issue_agent(agent.id, &key, ingest.config.certificate_lifetime, now);
@@ -157,12 +161,8 @@ mod tests {
     use super::*;
     use crate::budget::Rate;
 
-    const LIMITS: EnrollLimits = EnrollLimits {
-        rate: Rate { per_second: 1.0, burst: 4.0 },
-        refusal_cost: 4.0,
-        addresses: 2,
-        concurrency: 1,
-    };
+    const LIMITS: EnrollLimits =
+        EnrollLimits { rate: Rate { per_second: 1.0, burst: 4.0 }, refusal_cost: 4.0, addresses: 2, concurrency: 1 };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()

@@ -15,7 +15,9 @@ pub(crate) const BACKLOG: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEnd {
     /// The agent said goodbye.
-    Left { reason: String },
+    Left {
+        reason: String,
+    },
     /// The connection is gone: a crash, a cut, a close.
     Lost,
     /// Nothing was heard for too long.
@@ -60,13 +62,38 @@ impl SessionEnd {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IngestEvent {
-    AgentConnected { deployment: DeploymentId, instance: InstanceId, agent: AgentId },
-    AgentLost { deployment: DeploymentId, instance: InstanceId, agent: AgentId, end: SessionEnd },
-    Program { deployment: DeploymentId, instance: InstanceId, state: ProgramState },
-    ConfigReport { deployment: DeploymentId, instance: InstanceId, state: ApplyState, status: ConfigStatus },
+    AgentConnected {
+        deployment: DeploymentId,
+        instance: InstanceId,
+        agent: AgentId,
+    },
+    AgentLost {
+        deployment: DeploymentId,
+        instance: InstanceId,
+        agent: AgentId,
+        end: SessionEnd,
+    },
+    Program {
+        deployment: DeploymentId,
+        instance: InstanceId,
+        state: ProgramState,
+    },
+    ConfigReport {
+        deployment: DeploymentId,
+        instance: InstanceId,
+        state: ApplyState,
+        status: ConfigStatus,
+    },
     /// Every instance has answered the newest generation.
-    RolloutComplete { deployment: DeploymentId, rollout: Rollout },
-    Logs { deployment: DeploymentId },
+    RolloutComplete {
+        deployment: DeploymentId,
+        rollout: Rollout,
+    },
+    Logs {
+        deployment: DeploymentId,
+    },
     /// Somebody showed a token that another key had used. The catalog has it in the audit log.
-    TokenMisused { token: JoinTokenId },
+    TokenMisused {
+        token: JoinTokenId,
+    },
 }

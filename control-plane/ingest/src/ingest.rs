@@ -23,11 +23,11 @@ use crate::config::IngestConfig;
 use crate::environments::EnvironmentError;
 use crate::events::{IngestEvent, SessionEnd};
 use crate::logs::LogLine;
+use crate::presence;
 use crate::registry::LiveInstance;
 use crate::rollout::Rollout;
 use crate::server::{self, Inner};
 use crate::stats::IngestStats;
-use crate::presence;
 
 const AUTHORITY_BLOB: &str = "agents-ca";
 const ENDPOINT_BLOB: &str = "agents-endpoint";
@@ -91,7 +91,7 @@ impl Ingest {
         .map_err(IngestError::Listen)?;
         let address = endpoint.local_addr().map_err(IngestError::Listen)?;
         info!(%address, certificate_ends = %certificate.not_after, "listening for agents");
-        let inner = Arc::new(Inner::new(config, catalog, authority, endpoint));
+        let inner = Arc::new(Inner::new(config, catalog, authority, endpoint, certificate.not_after));
         inner.tasks.spawn(server::accept(Arc::clone(&inner)));
         inner.tasks.spawn(presence::watch(Arc::clone(&inner)));
         Ok(Self { inner, address })
@@ -156,8 +156,8 @@ impl Ingest {
     }
 
     /// Makes the newest generation of the deployment's environment its target, offers it to all its agents that do not
-    /// run it, and answers where the rollout stands at that moment; [`watch_rollout`](Self::watch_rollout) tells how it goes on.
-    /// Also tells the agents their settings when those have changed.
+    /// run it, and answers where the rollout stands at that moment; [`watch_rollout`](Self::watch_rollout) tells how it
+    /// goes on. Also tells the agents their settings when those have changed.
     ///
     /// # Errors
     /// The environment cannot be read.
@@ -204,18 +204,14 @@ impl Ingest {
 
     /// The newest `limit` log lines of a deployment that are not older than `since`, oldest first.
     #[must_use]
-    pub fn recent_logs(
-        &self,
-        deployment: DeploymentId,
-        since: Option<UnixMillis>,
-        limit: usize,
-    ) -> Vec<Arc<LogLine>> {
+    pub fn recent_logs(&self, deployment: DeploymentId, since: Option<UnixMillis>, limit: usize) -> Vec<Arc<LogLine>> {
         self.inner.logs.recent(deployment, since, limit)
     }
 
     #[must_use]
     pub fn stats(&self) -> IngestStats {
-        self.inner.stats.read(self.inner.registry.live(), self.inner.endpoint.open_connections())
+        let inner = &self.inner;
+        inner.stats.read(inner.registry.live(), inner.endpoint.open_connections(), inner.certificate_ends)
     }
 
     /// Lets nobody in any more, tells every agent to come back later, and closes when they have left or `deadline` has

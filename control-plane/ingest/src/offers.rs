@@ -119,8 +119,7 @@ impl Inner {
             debug!(agent = %peer.agent, generation = config.generation, "offer overtaken");
             return;
         }
-        let context =
-            SealContext { agent: peer.agent, deployment: peer.deployment, generation: config.generation };
+        let context = SealContext { agent: peer.agent, deployment: peer.deployment, generation: config.generation };
         let mut nonce = [0; 16];
         let sealed = seal::seal(&session.seal_key, &effective.plaintext, &context);
         match (sealed, getrandom::fill(&mut nonce)) {

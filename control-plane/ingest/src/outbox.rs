@@ -49,8 +49,8 @@ impl Outbox {
     /// Replaces a waiting offer, unless that one is newer.
     pub(crate) fn offer(&self, offer: ConfigOffer) {
         self.put(|pending| {
-            let newer = |waiting: &Box<ConfigOffer>| waiting.config.generation > offer.config.generation;
-            if !pending.stopping && !pending.offer.as_ref().is_some_and(newer) {
+            let waiting = pending.offer.as_ref().map(|waiting| waiting.config.generation);
+            if !pending.stopping && waiting.is_none_or(|waiting| waiting <= offer.config.generation) {
                 pending.offer = Some(Box::new(offer));
             }
         });

@@ -155,12 +155,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Self {
-            peers: Shards::new(),
-            by_agent: Shards::new(),
-            by_deployment: Shards::new(),
-            live: AtomicUsize::new(0),
-        }
+        Self { peers: Shards::new(), by_agent: Shards::new(), by_deployment: Shards::new(), live: AtomicUsize::new(0) }
     }
 
     /// Agents with a session.
@@ -194,7 +189,11 @@ impl Registry {
             replaced.end(SessionEnd::Replaced);
         }
         self.by_agent.of(&peer.agent).insert(peer.agent, Arc::clone(&peer));
-        self.by_deployment.of(&peer.deployment).entry(peer.deployment).or_default().insert(peer.instance, Arc::clone(&peer));
+        self.by_deployment
+            .of(&peer.deployment)
+            .entry(peer.deployment)
+            .or_default()
+            .insert(peer.instance, Arc::clone(&peer));
         Ok(peer)
     }
 

@@ -8,6 +8,7 @@ use outrigger_catalog::Catalog;
 use outrigger_catalog::model::Deployment;
 use outrigger_protocol::id::DeploymentId;
 use outrigger_protocol::message::AgentSettings;
+use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{Accepted, IncomingAgent, ServerEndpoint};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
@@ -37,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) catalog: Catalog,
     pub(crate) authority: Authority,
     pub(crate) endpoint: ServerEndpoint,
+    /// When the server's own certificate runs out.
+    pub(crate) certificate_ends: UnixMillis,
     pub(crate) registry: Registry,
     pub(crate) windows: Windows,
     pub(crate) rollouts: Rollouts,
@@ -62,12 +65,14 @@ impl Inner {
         catalog: Catalog,
         authority: Authority,
         endpoint: ServerEndpoint,
+        certificate_ends: UnixMillis,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             catalog,
             authority,
             endpoint,
+            certificate_ends,
             registry: Registry::new(),
             windows: Windows::new(config.windows),
             rollouts: Rollouts::new(),

@@ -83,9 +83,11 @@ impl Session {
         *lock(&self.clock)
     }
 
-    fn set_clock(&self, measured: ClockOffset) {
+    /// Learns from one more measurement, or from a sample's time, and says what is known now.
+    fn learn_clock(&self, learn: impl FnOnce(ClockOffset) -> ClockOffset) -> ClockOffset {
         let mut clock = lock(&self.clock);
-        *clock = clock.updated(measured);
+        *clock = learn(*clock);
+        *clock
     }
 
     pub(crate) fn silence(&self, uptime: Duration) -> Duration {

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use outrigger_protocol::codec::CodecError;
+use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::TransportError;
 
 macro_rules! kinds {
@@ -129,10 +130,11 @@ impl Stats {
         self.rejects[reject as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn read(&self, live: usize, connections: usize) -> IngestStats {
+    pub(crate) fn read(&self, live: usize, connections: usize, certificate_ends: UnixMillis) -> IngestStats {
         IngestStats {
             live,
             connections,
+            certificate_ends,
             counts: std::array::from_fn(|at| self.counts[at].load(Ordering::Relaxed)),
             rejects: std::array::from_fn(|at| self.rejects[at].load(Ordering::Relaxed)),
         }
@@ -146,6 +148,8 @@ pub struct IngestStats {
     pub live: usize,
     /// Connections of any kind now.
     pub connections: usize,
+    /// When the server's own certificate runs out; a restart makes a new one.
+    pub certificate_ends: UnixMillis,
     counts: [u64; Count::ALL.len()],
     rejects: [u64; Reject::ALL.len()],
 }
@@ -171,6 +175,9 @@ impl IngestStats {
         };
         write("outrigger_ingest_sessions", "gauge", "Agents with a session.", "", self.live as u64);
         write("outrigger_ingest_connections", "gauge", "Agents' connections.", "", self.connections as u64);
+        let ends = self.certificate_ends.as_millis() / 1_000;
+        let help = "When the server's certificate runs out, Unix time.";
+        write("outrigger_ingest_certificate_ends_seconds", "gauge", help, "", ends);
         for (count, value) in Count::ALL.iter().zip(self.counts) {
             let name = format!("outrigger_ingest_{count}_total");
             write(&name, "counter", &format!("{} since the start.", count.name().replace('_', " ")), "", value);
@@ -185,21 +192,46 @@ impl IngestStats {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_protocol::transport::CloseCode;
+
     use super::*;
+    use crate::events::SessionEnd;
 
     #[test]
     fn what_was_counted_is_read_and_written() {
         let stats = Stats::default();
         stats.add(Count::Batches, 3);
         stats.reject(Reject::OverBudget);
-        let read = stats.read(2, 4);
+        let read = stats.read(2, 4, UnixMillis::from_millis(5_000));
         assert_eq!(read.count(Count::Batches), 3);
         assert_eq!(read.rejected(Reject::OverBudget), 1);
         let mut text = String::new();
         read.write_prometheus(&mut text);
         assert!(text.contains("outrigger_ingest_sessions 2\n"), "{text}");
+        assert!(text.contains("outrigger_ingest_certificate_ends_seconds 5\n"), "{text}");
         assert!(text.contains("# TYPE outrigger_ingest_batches_total counter\noutrigger_ingest_batches_total 3\n"));
         assert!(text.contains("outrigger_ingest_rejected_total{reason=\"over_budget\"} 1\n"));
         assert_eq!(text.matches("# TYPE outrigger_ingest_rejected_total").count(), 1);
+    }
+
+    #[test]
+    fn a_bad_frame_is_counted_and_closed_by_its_kind() {
+        let frame = |source| TransportError::Frame { source };
+        let too_large = frame(CodecError::TooLarge { frame: "metric batch", length: u64::from(u32::MAX), limit: 1 });
+        let unknown = frame(CodecError::UnknownVersion { frame: "metric batch", version: 9 });
+        let invalid = frame(CodecError::Invalid { what: "a metric name" });
+        let torn = TransportError::Truncated { frame: "metric batch" };
+        for (error, reject, code) in [
+            (too_large, Reject::FrameTooLarge, CloseCode::FrameTooLarge),
+            (unknown, Reject::UnknownVersion, CloseCode::UnknownVersion),
+            (invalid, Reject::MalformedFrame, CloseCode::ProtocolError),
+            (torn, Reject::MalformedFrame, CloseCode::ProtocolError),
+            (TransportError::UnknownLane { number: 77 }, Reject::UnknownLane, CloseCode::ProtocolError),
+            (TransportError::NoCertificate, Reject::NoIdentity, CloseCode::Unauthorized),
+        ] {
+            assert_eq!(Reject::of(&error), Some(reject), "{error}");
+            assert_eq!(SessionEnd::Refused(reject).code(), code, "{error}");
+        }
+        assert_eq!(Reject::of(&TransportError::Silent { frame: "hello" }), None, "nobody broke a rule");
     }
 }

@@ -75,8 +75,7 @@ impl Fleet {
     /// # Errors
     /// No socket can be bound.
     pub fn new(server: SocketAddr, server_name: &str, sockets: usize) -> Result<Self, TestAgentError> {
-        let endpoints =
-            (0..sockets.max(1)).map(|_| ClientEndpoint::towards(server)).collect::<Result<Vec<_>, _>>()?;
+        let endpoints = (0..sockets.max(1)).map(|_| ClientEndpoint::towards(server)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { endpoints, next: AtomicUsize::new(0), server, server_name: server_name.to_owned() })
     }
 
@@ -130,18 +129,18 @@ impl Fleet {
     /// # Errors
     /// The server turned the agent away: see [`TestAgentError::closed_by_server`].
     pub async fn connect(&self, agent: &TestAgent, status: ConfigStatus) -> Result<TestSession, TestAgentError> {
-        self.connect_at(agent, status, UnixMillis::now()).await
+        self.connect_by(agent, status, UnixMillis::now).await
     }
 
-    /// As [`connect`](Self::connect), for an agent on whose clock it is `now`.
+    /// As [`connect`](Self::connect), for an agent that goes by another clock.
     ///
     /// # Errors
     /// The server turned the agent away: see [`TestAgentError::closed_by_server`].
-    pub async fn connect_at(
+    pub async fn connect_by(
         &self,
         agent: &TestAgent,
         status: ConfigStatus,
-        now: UnixMillis,
+        clock: impl Fn() -> UnixMillis,
     ) -> Result<TestSession, TestAgentError> {
         let connection = self.dial(agent).await?;
         let (mut reader, mut writer) = connection.open_control().await?;
@@ -149,7 +148,7 @@ impl Fleet {
         let hello = AgentMessage::Hello {
             agent_version: VERSION.to_owned(),
             epoch: agent.epoch,
-            now,
+            now: clock(),
             seal_key: agent.seal.public(),
             status: status.clone(),
             program,

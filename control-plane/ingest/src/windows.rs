@@ -127,7 +127,9 @@ mod tests {
         let windows = Windows::new(8);
         let (deployment, instance) = (DeploymentId::generate(), InstanceId::generate());
         for at in 1..=3 {
-            windows.push(deployment, SECOND, instance, &[sample(at * 1_000)], UnixMillis::from_millis(at * 1_000)).unwrap();
+            windows
+                .push(deployment, SECOND, instance, &[sample(at * 1_000)], UnixMillis::from_millis(at * 1_000))
+                .unwrap();
         }
         assert_eq!(windows.dirty().await, [deployment]);
         let freshest = windows.read(deployment, DeploymentWindow::freshest);

@@ -40,7 +40,7 @@ pub enum KeySourceError {
     #[error("reading the master key from {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{} is larger than {limit} bytes, so it is no master key", path.display())]
-    TooLarge { path: PathBuf, limit: u64 },
+    TooLarge { path: PathBuf, limit: usize },
     #[error("the master key file {} is unusable", path.display())]
     File { path: PathBuf, source: MasterKeyError },
     #[error("the master key setting is unusable")]

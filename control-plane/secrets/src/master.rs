@@ -111,7 +111,7 @@ pub enum MasterKeySource {
 
 impl MasterKeySource {
     /// More than any form of a key, and little enough to be read whole.
-    const FILE_BYTES: u64 = 1024;
+    const FILE_BYTES: usize = 1024;
 
     /// Reads the key.
     ///
@@ -122,11 +122,11 @@ impl MasterKeySource {
         match self {
             Self::Inline(text) => MasterKey::parse(text.expose()).map_err(|source| KeySourceError::Inline { source }),
             Self::File(path) => {
-                let mut bytes = Zeroizing::new(Vec::with_capacity(1 + Self::FILE_BYTES as usize));
+                let mut bytes = Zeroizing::new(Vec::with_capacity(1 + Self::FILE_BYTES));
                 File::open(path)
-                    .and_then(|file| file.take(Self::FILE_BYTES + 1).read_to_end(&mut bytes))
+                    .and_then(|file| file.take(1 + Self::FILE_BYTES as u64).read_to_end(&mut bytes))
                     .map_err(|source| KeySourceError::Read { path: path.clone(), source })?;
-                if bytes.len() as u64 > Self::FILE_BYTES {
+                if bytes.len() > Self::FILE_BYTES {
                     return Err(KeySourceError::TooLarge { path: path.clone(), limit: Self::FILE_BYTES });
                 }
                 std::str::from_utf8(&bytes)

@@ -1,4 +1,4 @@
-//! What every backend of [`Store`] must do, one behaviour per function.
+//! What every backend of [`Store`](crate::Store) must do, one behaviour per function.
 //!
 //! A backend brings a [`Fixture`] and calls [`conformance_suite!`](crate::conformance_suite), which makes a test of
 //! each behaviour. The behaviours know nothing but the trait.
@@ -25,7 +25,7 @@ use crate::watch::{Event, Watch};
 pub trait Fixture: Send + Sync {
     /// Opens the store of this fixture; an empty one at first. The one opened before was closed.
     ///
-    /// It keeps [`Fixture::RETAINED`] revisions at least, and compacts what is more than twice as many old.
+    /// It keeps [`RETAINED`] revisions at least, and compacts what is more than twice as many old.
     fn open(&self) -> BoxFuture<'_, SharedStore>;
 }
 

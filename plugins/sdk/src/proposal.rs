@@ -76,8 +76,7 @@ impl Proposal {
     }
 }
 
-/// A number for a reason: rounded to `decimals` places, and written without those that are zero. A component that
-/// writes all its numbers with `{}` is 7 KB smaller than one that also uses `{:.1}`.
+/// A number for a reason: rounded to `decimals` places, so that `{}` writes it without zeros at its end.
 pub fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
     // The sum turns -0 into 0.

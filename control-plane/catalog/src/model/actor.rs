@@ -80,12 +80,6 @@ impl Actor {
     /// The control plane acting for an organisation on its own account.
     #[must_use]
     pub fn system(organization: OrganizationId) -> Self {
-        Self {
-            organization,
-            subject: Subject::System,
-            role: Role::Owner,
-            origin: Origin::default(),
-            idempotency: None,
-        }
+        Self { organization, subject: Subject::System, role: Role::Owner, origin: Origin::default(), idempotency: None }
     }
 }

@@ -66,7 +66,9 @@ pub enum VariableChange {
         kind: VariableKind,
         description: String,
     },
-    Delete { key: String },
+    Delete {
+        key: String,
+    },
 }
 
 /// One immutable state of all variables.

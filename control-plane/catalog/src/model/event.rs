@@ -3,18 +3,46 @@ use outrigger_protocol::time::UnixMillis;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    StatusChanged { from: String, to: String },
-    ScaledUp { from: u32, to: u32 },
-    ScaledDown { from: u32, to: u32 },
-    InstanceCreated { instance: InstanceId },
-    InstanceDestroyed { instance: InstanceId },
+    StatusChanged {
+        from: String,
+        to: String,
+    },
+    ScaledUp {
+        from: u32,
+        to: u32,
+    },
+    ScaledDown {
+        from: u32,
+        to: u32,
+    },
+    InstanceCreated {
+        instance: InstanceId,
+    },
+    InstanceDestroyed {
+        instance: InstanceId,
+    },
     /// An instance that ended on its own and is replaced.
-    InstanceLost { instance: InstanceId },
-    DriverFailed { instance: InstanceId, operation: String },
-    ConfigPushed { generation: u64 },
-    ConfigRunning { generation: u64, instances: u32 },
-    ConfigFailed { generation: u64, instance: InstanceId },
-    PolicyFaulted { policy: String },
+    InstanceLost {
+        instance: InstanceId,
+    },
+    DriverFailed {
+        instance: InstanceId,
+        operation: String,
+    },
+    ConfigPushed {
+        generation: u64,
+    },
+    ConfigRunning {
+        generation: u64,
+        instances: u32,
+    },
+    ConfigFailed {
+        generation: u64,
+        instance: InstanceId,
+    },
+    PolicyFaulted {
+        policy: String,
+    },
     TokenMisused,
 }
 

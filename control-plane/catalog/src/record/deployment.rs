@@ -114,10 +114,7 @@ impl From<&DeploymentSpec> for v1::DeploymentSpec {
             environment: Text(spec.environment),
             driver: spec.driver.clone(),
             command: spec.command.clone(),
-            resources: v1::Resources {
-                cpu_cores: spec.resources.cpu_cores,
-                memory_bytes: spec.resources.memory_bytes,
-            },
+            resources: v1::Resources { cpu_cores: spec.resources.cpu_cores, memory_bytes: spec.resources.memory_bytes },
             min_replicas: spec.min_replicas,
             max_replicas: spec.max_replicas,
             initial_replicas: spec.initial_replicas,
@@ -144,10 +141,7 @@ impl From<v1::DeploymentSpec> for DeploymentSpec {
             environment: stored.environment.0,
             driver: stored.driver,
             command: stored.command,
-            resources: Resources {
-                cpu_cores: stored.resources.cpu_cores,
-                memory_bytes: stored.resources.memory_bytes,
-            },
+            resources: Resources { cpu_cores: stored.resources.cpu_cores, memory_bytes: stored.resources.memory_bytes },
             min_replicas: stored.min_replicas,
             max_replicas: stored.max_replicas,
             initial_replicas: stored.initial_replicas,

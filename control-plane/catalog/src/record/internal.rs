@@ -189,11 +189,7 @@ impl Record for DataKeyRow {
     }
 
     fn from_stored(stored: v1::DataKey) -> Result<Self, RecordError> {
-        Ok(Self {
-            id: stored.id.0,
-            wrapped: stored.wrapped.0,
-            created_at: UnixMillis::from_millis(stored.created_at),
-        })
+        Ok(Self { id: stored.id.0, wrapped: stored.wrapped.0, created_at: UnixMillis::from_millis(stored.created_at) })
     }
 }
 

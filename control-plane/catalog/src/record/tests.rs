@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use outrigger_protocol::id::{DecisionId, DeploymentId, EventId, InstanceId, KeyId, OrganizationId, PolicyId};
 use outrigger_protocol::environment::VariableKind;
+use outrigger_protocol::id::{DecisionId, DeploymentId, EventId, InstanceId, KeyId, OrganizationId, PolicyId};
 use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_scaling::{Combine, GuardConfig, GuardOutcome, GuardReport, Verdict, guard};

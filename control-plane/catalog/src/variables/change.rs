@@ -84,8 +84,7 @@ impl Catalog {
             let variables = versions(&snapshot, &after, &differences, number);
             let row = GenerationRow { generation: generation.clone(), variables };
             draft.put(keys::generation(organization, environment, number), &row);
-            let newer =
-                Environment { generation: number, updated_at: draft.now, ..snapshot.environment.value.clone() };
+            let newer = Environment { generation: number, updated_at: draft.now, ..snapshot.environment.value.clone() };
             draft.replace(&snapshot.environment, &newer);
             draft.then(generation)
         })
@@ -227,8 +226,7 @@ fn apply(
                     problems.add(shown(key), "is secret: a value must be given to make it plain");
                 }
                 let value = value.as_ref().map(|text| Zeroizing::new(text.expose().to_owned())).or(kept);
-                let entry =
-                    Entry { name: key.clone(), value, kind: *kind, secret: *is_secret, required: *is_required };
+                let entry = Entry { name: key.clone(), value, kind: *kind, secret: *is_secret, required: *is_required };
                 after.insert(key.clone(), Wanted { entry, description: description.clone() });
             }
         }
@@ -237,10 +235,7 @@ fn apply(
     Ok(after)
 }
 
-fn differences<'a>(
-    before: &'a BTreeMap<String, Wanted>,
-    after: &'a BTreeMap<String, Wanted>,
-) -> Vec<Difference<'a>> {
+fn differences<'a>(before: &'a BTreeMap<String, Wanted>, after: &'a BTreeMap<String, Wanted>) -> Vec<Difference<'a>> {
     let deleted = before.keys().filter(|name| !after.contains_key(*name)).map(|name| Difference::Delete { name });
     let put = after.iter().filter_map(|(name, wanted)| {
         let old = before.get(name);

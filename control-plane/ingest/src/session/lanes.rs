@@ -70,8 +70,7 @@ impl Live<'_> {
     /// Puts a batch into the window if it counts, and acknowledges it once it is there.
     fn take_metrics(&self, batch: MetricBatch) {
         let Self { ingest, session, peer } = self;
-        let (admission, accepted) =
-            peer.with(|known| (known.metrics.admit(batch.id), known.metrics.accepted()));
+        let (admission, accepted) = peer.with(|known| (known.metrics.admit(batch.id), known.metrics.accepted()));
         if self.count(admission) {
             ingest.stats.add(Count::SamplesDroppedByAgents, batch.dropped);
             self.take_samples(batch.samples);
@@ -85,7 +84,9 @@ impl Live<'_> {
 
     fn take_samples(&self, mut samples: Vec<Sample>) {
         let Self { ingest, session, peer } = self;
-        let (now, clock) = (UnixMillis::now(), session.clock());
+        let now = UnixMillis::now();
+        let clock =
+            session.learn_clock(|known| samples.iter().fold(known, |clock, sample| clock.fitted(sample.at, now)));
         let received = samples.len();
         samples.retain_mut(|sample| match clock.correct(sample.at, now, ingest.config.oldest_sample) {
             Some(at) => {

@@ -121,7 +121,11 @@ async fn begin(ingest: &Arc<Inner>, connection: AgentConnection, candidate: Cand
         return Err(end);
     }
     ingest.stats.add(Count::SessionsOpened, 1);
-    ingest.tell(IngestEvent::AgentConnected { deployment: peer.deployment, instance: peer.instance, agent: peer.agent });
+    ingest.tell(IngestEvent::AgentConnected {
+        deployment: peer.deployment,
+        instance: peer.instance,
+        agent: peer.agent,
+    });
     ingest.windows.mark(peer.deployment);
     Ok(Opened { session, peer, reader, writer })
 }

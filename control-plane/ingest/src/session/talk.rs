@@ -45,7 +45,8 @@ impl Live<'_> {
         match message {
             AgentMessage::Hello { .. } => return Err(SessionEnd::Refused(Reject::UnexpectedMessage)),
             AgentMessage::Heartbeat { now } => {
-                self.session.set_clock(ClockOffset::measure(UnixMillis::now(), now));
+                let measured = ClockOffset::measure(UnixMillis::now(), now);
+                self.session.learn_clock(|known| known.updated(measured));
             }
             AgentMessage::ConfigReport { nonce, state, status } => self.take_report(nonce, state, status),
             AgentMessage::Program(state) => self.take_program(state),
@@ -67,8 +68,7 @@ impl Live<'_> {
         if ingest.rollouts.report(peer.deployment, peer.instance, about, &status) {
             ingest.tell_complete(peer.deployment);
         }
-        let event =
-            IngestEvent::ConfigReport { deployment: peer.deployment, instance: peer.instance, state, status };
+        let event = IngestEvent::ConfigReport { deployment: peer.deployment, instance: peer.instance, state, status };
         ingest.tell(event);
         ingest.windows.mark(peer.deployment);
     }

@@ -57,8 +57,7 @@ async fn unknown_forged_and_expired_tokens_are_refused() {
     let unknown = JoinToken { id, ..good.clone() };
     assert_eq!(refusal(world.fleet.enroll(&unknown.reveal()).await), EnrollRefusal::UnknownToken);
     let ttl = Duration::from_secs(1);
-    let (short, secret) =
-        world.catalog.create_join_token(&world.actor, world.deployment.id, None, ttl).await.unwrap();
+    let (short, secret) = world.catalog.create_join_token(&world.actor, world.deployment.id, None, ttl).await.unwrap();
     let expired = world.ingest.join_token_text(short.id, &secret);
     eventually("the token expires", || outrigger_protocol::time::UnixMillis::now() > short.expires_at).await;
     assert_eq!(refusal(world.fleet.enroll(&expired).await), EnrollRefusal::ExpiredToken);
@@ -69,11 +68,7 @@ async fn unknown_forged_and_expired_tokens_are_refused() {
 
 #[tokio::test]
 async fn an_address_that_guesses_is_made_to_wait() {
-    let enroll = EnrollLimits {
-        rate: Rate { per_second: 0.001, burst: 10.0 },
-        refusal_cost: 5.0,
-        ..config().enroll
-    };
+    let enroll = EnrollLimits { rate: Rate { per_second: 0.001, burst: 10.0 }, refusal_cost: 5.0, ..config().enroll };
     let world = World::with(crate::IngestConfig { enroll, ..config() }).await;
     let good: JoinToken = world.join_token().await.parse().unwrap();
     let forged = JoinToken { secret: [7; 32], ..good };

@@ -35,14 +35,15 @@ async fn two_hundred_agents_enrol_report_and_follow_a_push() {
             let mut end = None;
             let interval = Duration::from_millis(500);
             let offset = Duration::from_millis((at % 50) as u64 * 10);
-            session.run(interval, offset, sample, |seen| match seen {
-                Seen::Accepted(_) => {
-                    accepted.fetch_add(1, Ordering::Relaxed);
-                }
-                Seen::Applied(_) => {}
-                Seen::Ended(code) => end = code,
-            })
-            .await;
+            session
+                .run(interval, offset, sample, |seen| match seen {
+                    Seen::Accepted(_) => {
+                        accepted.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Seen::Applied(_) => {}
+                    Seen::Ended(code) => end = code,
+                })
+                .await;
             (end, session)
         });
     }

@@ -118,8 +118,8 @@ async fn lies_about_extreme_numbers_are_survived() {
     let world = World::new().await;
     let mut agent = world.enroll().await;
     agent.epoch = u64::MAX;
-    let far = UnixMillis::from_millis(u64::MAX);
-    let mut session = world.fleet.connect_at(&agent, ConfigStatus::default(), far).await.unwrap();
+    let far = || UnixMillis::from_millis(u64::MAX);
+    let mut session = world.fleet.connect_by(&agent, ConfigStatus::default(), far).await.unwrap();
     session.say(&AgentMessage::Heartbeat { now: UnixMillis::EPOCH }).await.unwrap();
     session.next_batch = u64::MAX - 1;
     let id = session.send_samples(vec![sample()]).await.unwrap();

@@ -56,9 +56,9 @@ async fn an_agent_whose_clock_is_a_day_wrong_is_believed_in_the_right_place() {
     let world = World::new().await;
     let agent = world.enroll().await;
     let day = Duration::from_secs(86_400);
-    let theirs = UnixMillis::now().saturating_add(day);
-    let mut session = world.fleet.connect_at(&agent, ConfigStatus::default(), theirs).await.unwrap();
-    let id = session.send_samples(vec![cpu(UnixMillis::now().saturating_add(day), 42.0)]).await.unwrap();
+    let theirs = || UnixMillis::now().saturating_add(day);
+    let mut session = world.fleet.connect_by(&agent, ConfigStatus::default(), theirs).await.unwrap();
+    let id = session.send_samples(vec![cpu(theirs(), 42.0)]).await.unwrap();
     soon("an acknowledgement", session.accepted(id)).await.unwrap();
     let freshest = world.ingest.window(world.deployment.id, |window| window.freshest()).flatten().unwrap();
     let now = UnixMillis::now();

@@ -4,8 +4,8 @@ use outrigger_protocol::message::{AgentMessage, ConfigStatus, ProgramState, Serv
 use outrigger_protocol::transport::{ClientIdentity, CloseCode, Trust};
 
 use super::world::{World, config, eventually, soon};
-use crate::test_support::Fleet;
-use crate::{IngestConfig, IngestEvent, Reject, SessionEnd};
+use crate::test_support::{Fleet, TestAgentError};
+use crate::{Count, IngestConfig, IngestEvent, Reject, SessionEnd};
 
 #[tokio::test]
 async fn a_second_connection_takes_the_place_of_the_first() {
@@ -43,6 +43,17 @@ async fn a_revoked_agent_is_closed_and_not_let_in_again() {
     let again = world.fleet.connect(&agent, ConfigStatus::default()).await;
     assert_eq!(again.unwrap_err().closed_by_server(), Some(CloseCode::Revoked));
     assert_eq!(world.ingest.stats().rejected(Reject::Revoked), 1);
+}
+
+#[tokio::test]
+async fn a_revoked_agent_gets_no_new_certificate_by_its_old_token() {
+    let world = World::new().await;
+    let token = world.join_token().await;
+    let agent = world.fleet.enroll(&token).await.unwrap();
+    world.catalog.revoke_agent(&world.actor, agent.agent).await.unwrap();
+    let again = world.fleet.enroll_with(&token, agent.key).await;
+    assert!(matches!(again, Err(TestAgentError::Refused { .. })), "{again:?}");
+    assert_eq!(world.ingest.stats().count(Count::Enrolled), 1);
 }
 
 #[tokio::test]
@@ -115,7 +126,8 @@ async fn what_the_program_does_is_seen() {
     session.apply(&offer).await.unwrap();
     let running = ProgramState::Running { pid: 7, restarts: 0 };
     session.say(&AgentMessage::Program(running)).await.unwrap();
-    let ready = || world.ingest.live(world.deployment.id).iter().any(|live| live.instance == agent.instance && live.ready);
+    let ready =
+        || world.ingest.live(world.deployment.id).iter().any(|live| live.instance == agent.instance && live.ready);
     eventually("ready", ready).await;
     session.close();
     eventually("not ready", || !ready()).await;

@@ -4,9 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_catalog::model::{
-    Actor, Deployment, DeploymentSpec, PolicyBinding, Resources, Stage, VariableChange,
-};
+use outrigger_catalog::model::{Actor, Deployment, DeploymentSpec, PolicyBinding, Resources, Stage, VariableChange};
 use outrigger_catalog::{Catalog, NewEnvironment, NewProject};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::EnvironmentId;
@@ -97,8 +95,7 @@ impl World {
 
     pub(super) async fn join_token_of(&self, deployment: &Deployment) -> String {
         let ttl = Duration::from_secs(600);
-        let (token, secret) =
-            self.catalog.create_join_token(&self.actor, deployment.id, None, ttl).await.unwrap();
+        let (token, secret) = self.catalog.create_join_token(&self.actor, deployment.id, None, ttl).await.unwrap();
         self.ingest.join_token_text(token.id, &secret).to_string()
     }
 
@@ -117,9 +114,8 @@ impl World {
     /// Waits until every connected agent has answered, and returns the rollout.
     pub(super) async fn rolled_out(&self, generation: u64, total: u32) -> crate::Rollout {
         let mut watch = self.ingest.watch_rollout(self.deployment.id);
-        let done = watch.wait_for(|rollout| {
-            rollout.generation == generation && rollout.total == total && rollout.is_complete()
-        });
+        let done = watch
+            .wait_for(|rollout| rollout.generation == generation && rollout.total == total && rollout.is_complete());
         tokio::time::timeout(PATIENCE, done).await.expect("the rollout completes").unwrap().clone()
     }
 }

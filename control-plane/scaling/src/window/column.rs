@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 
 /// Slots of a chunk; not more than there are bits in a [`u64`].
-pub(super) const CHUNK: u64 = 60;
+const CHUNK: u64 = SLOTS as u64;
+const SLOTS: usize = 60;
 
 #[derive(Debug)]
 enum Cells {
@@ -16,7 +17,7 @@ enum Cells {
         value: f32,
     },
     /// NaN where there is nothing.
-    Each(Box<[f32; CHUNK as usize]>),
+    Each(Box<[f32; SLOTS]>),
 }
 
 impl Cells {
@@ -35,7 +36,7 @@ impl Cells {
                 *value = new;
             }
             Self::Same { .. } => {
-                let mut values = Box::new([f32::NAN; CHUNK as usize]);
+                let mut values = Box::new([f32::NAN; SLOTS]);
                 for (place, slot) in values.iter_mut().zip(0..) {
                     *place = self.value(slot);
                 }

@@ -71,6 +71,10 @@ impl Watcher {
             let Observed { events, through } = observed?;
             self.found.extend(events);
             self.next = through + 1;
+            if through < next {
+                // The storage failed between the announcement and the look: wait for what it announces next.
+                self.follow.changed().await.map_err(|_| StoreError::Closed)?;
+            }
         }
     }
 

@@ -1,0 +1,367 @@
+//! The agent as a whole: one thread, one loop, everything bounded.
+//!
+//! The parts do not know each other. [`Shell`] holds the program's side, the session's future is the control plane's,
+//! and this loop carries messages between them, samples, and answers the status command. The order of a start is the
+//! order of the code in [`start`]; the order of an end is in [`leave`].
+
+mod output;
+mod shell;
+mod telemetry;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use outrigger_protocol::time::UnixMillis;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::config::{ConfigError, RunConfig, TokenSource, duration};
+use crate::control_plane::{ControlPlane, ControlPlaneError};
+use crate::enroll::{EnrollError, enroll};
+use crate::identity::{self, Identity, IdentityFileError, Stored};
+use crate::lifecycle::Outcome;
+use crate::requests::proxy::ProxyError;
+use crate::sampler::ProgramPid;
+use crate::session::{Link, Session, SessionEvent, text};
+use crate::spool::{DEFAULT_CAPACITY_BYTES, LogSpool, MetricSpool};
+use crate::state_dir::{StateDir, StateDirError};
+use crate::status::{Report, StatusServer};
+use crate::supervisor::{Program, Signals, Supervisor, Terminal, sleep_until};
+use output::Output;
+use shell::Shell;
+use telemetry::Telemetry;
+
+/// How long a silent control plane is waited for before the last known good configuration is used. A refusal is not
+/// waited for at all.
+const SILENCE: Duration = Duration::from_secs(3);
+/// For the last log lines to be confirmed before the agent leaves.
+const FLUSH: Duration = Duration::from_millis(250);
+/// For the goodbye to be heard. Somebody waits for the exit code.
+const FAREWELL: Duration = Duration::from_millis(20);
+
+/// What `run` came to.
+#[derive(Debug)]
+pub struct Ended {
+    pub exit_code: i32,
+    /// One sentence for stderr.
+    pub complaint: Option<String>,
+}
+
+impl Ended {
+    fn failed(error: &RunError) -> Self {
+        Self { exit_code: 1, complaint: Some(text(error)) }
+    }
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self { exit_code: outcome.exit_code(), complaint: outcome.complaint() }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("cannot start the runtime")]
+    Runtime(#[source] std::io::Error),
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    ControlPlane(#[from] ControlPlaneError),
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(
+        "no identity in {path} and no join token to get one: give --join-token-file, --join-token-fd or \
+         OUTRIGGER_JOIN_TOKEN"
+    )]
+    NoToken { path: String },
+    #[error("no configuration within {waited}: {reason}; {cache}")]
+    StartTimeout { waited: String, reason: String, cache: String },
+    #[error("{error}; nothing was started")]
+    ShutOut { error: String },
+}
+
+/// Runs the program from start to end. Blocks this thread, which is the only one.
+#[must_use]
+pub fn run(config: RunConfig) -> Ended {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // For resolving names, and for as short as possible.
+        .max_blocking_threads(1)
+        .thread_keep_alive(Duration::from_secs(1))
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(start(config)).unwrap_or_else(|error| Ended::failed(&error)),
+        Err(error) => Ended::failed(&RunError::Runtime(error)),
+    }
+}
+
+async fn start(mut config: RunConfig) -> Result<Ended, RunError> {
+    let started = Instant::now();
+    let deadline = started + config.start_timeout;
+    let mut signals = Signals::listen().map_err(RunError::Signals)?;
+    let state = Rc::new(StateDir::open(&config.state_dir)?);
+    let control_plane =
+        ControlPlane::new(config.control_plane.clone(), config.server_name.clone(), config.ca_file.as_deref())?;
+    let token = std::mem::replace(&mut config.join_token, TokenSource::Absent);
+    let identity = tokio::select! {
+        identity = identify(&control_plane, &state, token, deadline) => identity?,
+        signal = ending(&mut signals) => return Ok(Outcome::Signalled(signal).into()),
+    };
+    let epoch = state.next_epoch(UnixMillis::now());
+    let link = Link::new(MetricSpool::new(epoch, DEFAULT_CAPACITY_BYTES), LogSpool::new(epoch, DEFAULT_CAPACITY_BYTES));
+    let program = Program {
+        command: config.command.clone(),
+        account: config.account.clone(),
+        core_limit: config.core_limit,
+        capture: Output::capture(config.forward_logs),
+    };
+    let supervisor = Supervisor::new(program, config.stop_grace, Terminal::detect()).map_err(RunError::Signals)?;
+    let pid = ProgramPid::default();
+    let telemetry = Telemetry::start(&config, pid.clone(), started).await?;
+    let shell = Shell::new(&config, &identity, Rc::clone(&state), link.clone(), supervisor, pid);
+    let about = About::new(&config, &identity);
+    let status = StatusServer::listen(&config.state_dir)
+        .inspect_err(|error| tracing::warn!(%error, "the status command will not work"))
+        .ok();
+    let (session, events) = Session::new(control_plane, identity, Rc::clone(&state), link.clone(), epoch);
+    let agent =
+        Agent { config, started, deadline, signals, link, shell, telemetry, about, status, events, cache_tried: false };
+    agent.run(Box::pin(session.run())).await
+}
+
+/// Who this agent is: read from disk, or enrolled for.
+async fn identify(
+    control_plane: &ControlPlane,
+    state: &StateDir,
+    token: TokenSource,
+    deadline: Instant,
+) -> Result<Identity, RunError> {
+    let keys = match identity::load(state)? {
+        Stored::Enrolled(identity) if identity.validity.not_after > UnixMillis::now() => return Ok(*identity),
+        Stored::Enrolled(expired) => {
+            // The same keys with a new token, when there is one; otherwise the control plane may still have mercy.
+            let Some(token) = token.load()? else { return Ok(*expired) };
+            return Ok(enroll(control_plane, state, Some(expired.keys), &token, deadline).await?);
+        }
+        Stored::Keys(keys) => Some(keys),
+        Stored::Nothing => None,
+    };
+    let Some(token) = token.load()? else {
+        return Err(RunError::NoToken { path: state.file("").display().to_string() });
+    };
+    Ok(enroll(control_plane, state, keys, &token, deadline).await?)
+}
+
+/// The next signal that asks to leave.
+async fn ending(signals: &mut Signals) -> i32 {
+    loop {
+        let signal = signals.next().await;
+        if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) {
+            return signal;
+        }
+    }
+}
+
+/// What does not change while the agent runs, for the status command.
+#[derive(Debug)]
+struct About {
+    agent: String,
+    instance: String,
+    deployment: String,
+    control_plane: String,
+    certificate_not_after: u64,
+}
+
+impl About {
+    fn new(config: &RunConfig, identity: &Identity) -> Self {
+        Self {
+            agent: identity.enrollment.agent.to_string(),
+            instance: identity.enrollment.instance.to_string(),
+            deployment: identity.enrollment.deployment.to_string(),
+            control_plane: config.control_plane.clone(),
+            certificate_not_after: identity.validity.not_after.as_millis(),
+        }
+    }
+}
+
+type SessionRun = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Everything of a run.
+struct Agent {
+    config: RunConfig,
+    started: Instant,
+    deadline: Instant,
+    signals: Signals,
+    link: Link,
+    shell: Shell,
+    telemetry: Telemetry,
+    about: About,
+    status: Option<StatusServer>,
+    events: mpsc::Receiver<SessionEvent>,
+    cache_tried: bool,
+}
+
+impl Agent {
+    async fn run(mut self, mut session: SessionRun) -> Result<Ended, RunError> {
+        let ended = match self.steer(&mut session).await {
+            Ok(outcome) => outcome.into(),
+            Err(error) => Ended::failed(&error),
+        };
+        self.leave(&mut session).await;
+        Ok(ended)
+    }
+
+    /// The loop, until there is an outcome.
+    async fn steer(&mut self, session: &mut SessionRun) -> Result<Outcome, RunError> {
+        let mut last_error = None;
+        loop {
+            if let Some(outcome) = self.shell.perform() {
+                return Ok(outcome);
+            }
+            if self.shell.lifecycle.is_leaving() {
+                self.telemetry.stop_proxy();
+            }
+            let waiting = self.shell.lifecycle.is_waiting();
+            let give_up = waiting.then_some(self.deadline);
+            let fall_back = (waiting && self.may_use_cache()).then(|| (self.started + SILENCE).min(self.deadline));
+            tokio::select! {
+                biased;
+                signal = self.signals.next() => self.shell.signalled(signal, Instant::now()),
+                ended = self.shell.supervisor.ended() => self.shell.ended(ended, Instant::now()),
+                Some(event) = self.events.recv() => self.hear(event, &mut last_error)?,
+                () = session.as_mut() => {}
+                () = sleep_until(self.shell.lifecycle.next_wake()) => self.shell.lifecycle.wake(Instant::now()),
+                () = sleep_until(fall_back) => self.use_cache(),
+                () = sleep_until(give_up) => return Err(self.start_timeout(last_error)),
+                records = self.shell.output.lines() => self.telemetry.forward(records, &self.link),
+                () = sleep_until(Some(self.telemetry.due())) => self.telemetry.sample(&self.link, Instant::now()),
+                asked = asked(self.status.as_ref()) => asked.answer(&self.report()),
+            }
+        }
+    }
+
+    fn hear(&mut self, event: SessionEvent, last_error: &mut Option<String>) -> Result<(), RunError> {
+        match event {
+            SessionEvent::Connected(welcome) => {
+                self.telemetry.set_interval(welcome.settings.sample_interval, Instant::now());
+                self.shell.welcomed(*welcome);
+            }
+            SessionEvent::Offer(offer) => self.shell.offered(*offer, Instant::now()),
+            SessionEvent::Settings(settings) => {
+                self.telemetry.set_interval(settings.sample_interval, Instant::now());
+                self.shell.configure(settings);
+            }
+            SessionEvent::Stop { reason } => {
+                tracing::info!(%reason, "the control plane stops this agent");
+                self.shell.lifecycle.leave(Outcome::Dismissed);
+            }
+            SessionEvent::Disconnected { error } => {
+                *last_error = Some(error);
+                // It will not answer within the time that a program can wait: no reason to wait for the rest of it.
+                if self.shell.lifecycle.is_waiting() && self.may_use_cache() {
+                    self.use_cache();
+                }
+            }
+            SessionEvent::Refused { error } => {
+                self.shell.forget_last_good();
+                if self.shell.lifecycle.is_waiting() {
+                    return Err(RunError::ShutOut { error });
+                }
+                tracing::error!(%error, "the program goes on with what it has");
+            }
+        }
+        Ok(())
+    }
+
+    const fn may_use_cache(&self) -> bool {
+        !self.config.require_fresh && !self.cache_tried
+    }
+
+    fn use_cache(&mut self) {
+        self.cache_tried = true;
+        if self.shell.start_from_cache()
+            && let Some(settings) = self.shell.settings()
+        {
+            self.telemetry.set_interval(settings.sample_interval, Instant::now());
+        }
+    }
+
+    fn start_timeout(&self, last_error: Option<String>) -> RunError {
+        let cache = if self.config.require_fresh {
+            "--require-fresh forbids the last known good configuration".to_owned()
+        } else {
+            format!("{} holds no last known good configuration", self.config.state_dir.display())
+        };
+        let silent = || {
+            if self.link.is_connected() {
+                format!("{} is connected and offers none", self.config.control_plane)
+            } else {
+                format!("{} does not answer", self.config.control_plane)
+            }
+        };
+        let waited = duration::display(self.config.start_timeout);
+        RunError::StartTimeout { waited, reason: last_error.unwrap_or_else(silent), cache }
+    }
+
+    /// The end: what the program wrote is passed on, the last lines are sent, and the control plane hears a goodbye. Each
+    /// for a bounded time, and none of it when there is nothing to do.
+    async fn leave(&mut self, session: &mut SessionRun) {
+        tokio::select! {
+            biased;
+            _ = timeout(output::DRAIN, self.shell.output.drained()) => {}
+            () = session.as_mut() => {}
+            _ = ending(&mut self.signals) => {}
+        }
+        self.telemetry.forward(self.shell.output.take_lines(), &self.link);
+        if self.link.is_connected() {
+            let confirmed = async {
+                while self.link.has_pending_logs() {
+                    self.link.acknowledged().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = timeout(FLUSH, confirmed) => {}
+                () = session.as_mut() => {}
+            }
+            self.link.goodbye("the program ended");
+            let _ = timeout(FAREWELL, session.as_mut()).await;
+        }
+    }
+
+    fn report(&self) -> Report {
+        let (connected, control_plane, connection_error) =
+            Report::connection(self.link.connection(), &self.about.control_plane);
+        Report {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            agent_pid: std::process::id(),
+            agent: self.about.agent.clone(),
+            instance: self.about.instance.clone(),
+            deployment: self.about.deployment.clone(),
+            control_plane,
+            connected,
+            connection_error,
+            certificate_not_after: self.about.certificate_not_after,
+            configuration: self.shell.lifecycle.status().into(),
+            program: crate::status::Program::new(self.shell.program, self.shell.lifecycle.restarts()),
+            spool: self.link.figures().into(),
+        }
+    }
+}
+
+async fn asked(server: Option<&StatusServer>) -> crate::status::Asked {
+    match server {
+        Some(server) => server.asked().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,103 @@
+//! What is seen of the program, on its way to the spools.
+
+use std::time::{Duration, Instant};
+
+use outrigger_protocol::time::UnixMillis;
+use tokio::sync::oneshot;
+
+use crate::config::RunConfig;
+use crate::logs::LogRecords;
+use crate::requests::RequestMeter;
+use crate::requests::proxy::{Proxy, ProxyError, ProxyLimits};
+use crate::sampler::{ProgramPid, Sampler, SamplerConfig};
+use crate::session::Link;
+
+/// Until the control plane says otherwise.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+/// A control plane that asks for an interval outside of these gets the nearest.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+
+/// Samples on a fixed beat, and the proxy whose requests are part of them.
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    interval: Duration,
+    /// The operator's word; the control plane's does not count then.
+    is_fixed: bool,
+    due: Instant,
+    last: Instant,
+    pid: ProgramPid,
+    /// Opened with the first sample: a program that ends before it costs nothing.
+    sampler: Option<Sampler>,
+    requests: Option<RequestMeter>,
+    stop_proxy: Option<oneshot::Sender<()>>,
+}
+
+impl Telemetry {
+    /// Binds the proxy, when there is to be one, before the program is started: what listens may be relied on.
+    pub(super) async fn start(config: &RunConfig, pid: ProgramPid, now: Instant) -> Result<Self, ProxyError> {
+        let interval = config.sample_interval.unwrap_or(DEFAULT_INTERVAL);
+        let mut telemetry = Self {
+            interval,
+            is_fixed: config.sample_interval.is_some(),
+            due: now + interval,
+            last: now,
+            pid,
+            sampler: None,
+            requests: None,
+            stop_proxy: None,
+        };
+        if let Some(route) = config.proxy {
+            let proxy = Proxy::bind(route.listen, route.upstream, ProxyLimits::default()).await?;
+            telemetry.requests = Some(proxy.meter());
+            let (stop, stopped) = oneshot::channel();
+            telemetry.stop_proxy = Some(stop);
+            tokio::spawn(proxy.run(async {
+                // A sender that is gone means the same as one that spoke.
+                let _ = stopped.await;
+            }));
+        }
+        Ok(telemetry)
+    }
+
+    /// How often to sample, as the control plane says.
+    pub(super) fn set_interval(&mut self, interval: Duration, now: Instant) {
+        let interval = interval.clamp(INTERVALS.0, INTERVALS.1);
+        if !self.is_fixed && interval != self.interval {
+            self.interval = interval;
+            self.due = now + interval;
+        }
+    }
+
+    /// When the next sample is due.
+    pub(super) const fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Takes a sample and hands it to the spool, which sends it at once: a decision waits for it.
+    pub(super) fn sample(&mut self, link: &Link, now: Instant) {
+        let sampler = self.sampler.get_or_insert_with(|| Sampler::new(SamplerConfig::new(self.pid.clone())));
+        let mut sample = sampler.sample(UnixMillis::now(), now);
+        if let Some(requests) = &self.requests {
+            requests.take(now.saturating_duration_since(self.last), &mut sample);
+        }
+        link.push_sample(sample);
+        self.last = now;
+        // On the beat; beats that were missed (a stopped agent, a suspended machine) are not made up for.
+        self.due += self.interval;
+        if self.due <= now {
+            self.due = now + self.interval;
+        }
+    }
+
+    /// Hands log lines to the spool.
+    pub(super) fn forward(&self, lines: LogRecords, link: &Link) {
+        lines.records.into_iter().for_each(|record| link.push_record(record));
+        link.count_dropped_lines(lines.dropped);
+    }
+
+    /// The program is being stopped for good: no new connections, so that clients go elsewhere, and time for the requests
+    /// under way.
+    pub(super) fn stop_proxy(&mut self) {
+        self.stop_proxy = None;
+    }
+}

@@ -1,0 +1,240 @@
+//! The command line as it is written. Nothing outside of [`super`] sees these types.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::{Assignment, ProxyRoute, duration};
+use crate::environment::Inherit;
+use crate::supervisor::RestartPolicy;
+
+/// Runs a program with the environment that its control plane holds for it, and keeps both informed.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger-agent", version, max_term_width = 100, subcommand_required = true)]
+#[command(after_help = "Exit codes of `run`: the program's own (128 + n when signal n ended it), 1 when the agent \
+    failed,\n2 for a wrong command line, 126 when the program cannot be executed, 127 when it was not found.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a program with its environment and supervise it.
+    #[command(long_about = RUN)]
+    Run(Box<RunArgs>),
+    /// Show what the agent of a state directory is doing.
+    #[command(long_about = STATUS)]
+    Status(StatusArgs),
+}
+
+const RUN: &str = "Start a program with its environment and supervise it.
+
+The agent connects to the control plane, enrols with a one-time join token when the state directory holds no
+identity yet, receives the environment sealed to its own key, checks it and starts the program with it. While the
+program runs, the agent forwards signals, reaps orphans, measures, ships logs and applies new configuration. When
+the control plane cannot be reached, the last configuration that worked is used, unless --require-fresh.
+
+The program's exit code becomes the agent's.";
+
+const STATUS: &str = "Show what the agent of a state directory is doing: its connection, the configuration that runs,
+the last one that failed, the program and what waits to be sent. Never shows a value of a variable.
+
+Exit code 0 when an agent answered, 1 when none runs there.";
+
+#[derive(Debug, Args)]
+#[command(next_line_help = true)]
+pub(crate) struct RunArgs {
+    /// Address of the control plane's agent port, for example 127.0.0.1:7701.
+    #[arg(long, value_name = "HOST:PORT", env = "OUTRIGGER_CONTROL_PLANE", help_heading = "Control plane")]
+    pub control_plane: String,
+
+    /// Name that the control plane's certificate must carry.
+    #[arg(long, value_name = "NAME", env = "OUTRIGGER_SERVER_NAME", default_value = "outrigger")]
+    #[arg(help_heading = "Control plane")]
+    pub server_name: String,
+
+    /// Certificate of the control plane's CA (PEM or DER). Without it, the CA is the one whose fingerprint the join
+    /// token carries, and after enrolment the one that was stored then.
+    #[arg(long, value_name = "FILE", env = "OUTRIGGER_CA_FILE", help_heading = "Control plane")]
+    pub ca_file: Option<PathBuf>,
+
+    /// File with a one-time join token, best mode 0400 on tmpfs. Read only when there is no identity yet. The token
+    /// may also be given in OUTRIGGER_JOIN_TOKEN, which is erased before anything else happens.
+    #[arg(long, value_name = "FILE", help_heading = "Control plane")]
+    pub join_token_file: Option<PathBuf>,
+
+    /// Inherited file descriptor to read the join token from.
+    #[arg(long, value_name = "N", conflicts_with = "join_token_file", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(help_heading = "Control plane")]
+    pub join_token_fd: Option<i32>,
+
+    /// Directory for the identity, the last known good configuration (sealed) and the status socket; created with
+    /// mode 0700. One agent per directory. [default: /var/lib/outrigger-agent for root, otherwise
+    /// ~/.local/state/outrigger-agent]
+    #[arg(long, value_name = "DIR", env = "OUTRIGGER_STATE_DIR", help_heading = "Control plane")]
+    pub state_dir: Option<PathBuf>,
+
+    /// How long to wait for a configuration before giving up with exit code 1.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    #[arg(help_heading = "Control plane")]
+    pub start_timeout: Duration,
+
+    /// Never start from the last known good configuration: wait for the control plane.
+    #[arg(long, help_heading = "Control plane")]
+    pub require_fresh: bool,
+
+    /// What the program inherits of the agent's own environment. `allowlist` passes PATH, HOME, USER, LOGNAME, SHELL,
+    /// LANG, LANGUAGE, LC_*, TERM, COLORTERM, TZ, TMPDIR and HOSTNAME. OUTRIGGER_* never passes, and under `all` neither
+    /// does a name by which a loader or an interpreter runs foreign code, unless --allow-env names it.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = InheritArg::Allowlist)]
+    #[arg(help_heading = "Environment")]
+    pub inherit_env: InheritArg,
+
+    /// Inherit this variable too. Repeatable.
+    #[arg(long, value_name = "NAME", help_heading = "Environment")]
+    pub allow_env: Vec<String>,
+
+    /// Set a variable of the program; wins over everything else. Repeatable. Arguments are visible to every process of
+    /// the machine: no secrets here.
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Environment")]
+    pub env: Vec<Assignment>,
+
+    /// File for deployments that apply configuration by signal or by file; the program finds its path in
+    /// OUTRIGGER_ENV_FILE. Mode 0600, replaced atomically, removed at exit. Should be on tmpfs. [default:
+    /// /dev/shm/outrigger-INSTANCE.env]
+    #[arg(long, value_name = "PATH", help_heading = "Environment")]
+    pub env_file: Option<PathBuf>,
+
+    /// When to start the program again after it ended. Waits 500 ms, doubled up to 30 s, and begins anew after the
+    /// program ran for 30 s.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = RestartArg::Never, help_heading = "Program")]
+    pub restart: RestartArg,
+
+    /// How long the program has between TERM and KILL.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse, help_heading = "Program")]
+    pub stop_grace: Duration,
+
+    /// A program that fails within this time after it got new configuration gets the previous one back.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse, help_heading = "Program")]
+    pub bake_time: Duration,
+
+    /// Run the program as this user (name or number), with that user's groups. Another user is what really keeps the
+    /// program away from the agent's keys.
+    #[arg(long, value_name = "USER", help_heading = "Program")]
+    pub user: Option<String>,
+
+    /// Run the program with this primary group (name or number).
+    #[arg(long, value_name = "GROUP", help_heading = "Program")]
+    pub group: Option<String>,
+
+    /// Measure requests: listen on LISTEN and pass every request on to UPSTREAM.
+    #[arg(long, value_name = "LISTEN=UPSTREAM", help_heading = "Observation")]
+    pub proxy: Option<ProxyRoute>,
+
+    /// How often to sample. [default: what the control plane says]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Observation")]
+    pub sample_interval: Option<Duration>,
+
+    /// Do not read the program's output: it writes to the agent's own stdout and stderr directly, and no log lines
+    /// reach the control plane.
+    #[arg(long, help_heading = "Observation")]
+    pub no_logs: bool,
+
+    /// How much the agent itself says on stderr.
+    #[arg(long, value_name = "LEVEL", value_enum, env = "OUTRIGGER_LOG_LEVEL", default_value_t = LogLevel::Warn)]
+    #[arg(help_heading = "Observation")]
+    pub log_level: LogLevel,
+
+    /// The program and its arguments, after `--`.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The state directory of the agent to ask.
+    #[arg(long, value_name = "DIR", env = "OUTRIGGER_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+}
+
+/// How much the agent says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InheritArg {
+    None,
+    Allowlist,
+    All,
+}
+
+impl From<InheritArg> for Inherit {
+    fn from(arg: InheritArg) -> Self {
+        match arg {
+            InheritArg::None => Self::None,
+            InheritArg::Allowlist => Self::Allowlist,
+            InheritArg::All => Self::All,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RestartArg {
+    Never,
+    OnFailure,
+    Always,
+}
+
+impl From<RestartArg> for RestartPolicy {
+    fn from(arg: RestartArg) -> Self {
+        match arg {
+            RestartArg::Never => Self::Never,
+            RestartArg::OnFailure => Self::OnFailure,
+            RestartArg::Always => Self::Always,
+        }
+    }
+}
+
+impl std::str::FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+        if name.is_empty() || name.contains('\0') || value.contains('\0') {
+            return Err("expected KEY=VALUE without NUL bytes".to_owned());
+        }
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+impl std::str::FromStr for ProxyRoute {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (listen, upstream) = text.split_once('=').ok_or("expected LISTEN=UPSTREAM")?;
+        let address = |side: &str, text: &str| {
+            text.parse::<SocketAddr>().map_err(|_| format!("{side} `{text}` is not an IP address and port"))
+        };
+        Ok(Self { listen: address("LISTEN", listen)?, upstream: address("UPSTREAM", upstream)? })
+    }
+}

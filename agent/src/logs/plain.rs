@@ -1,0 +1,122 @@
+//! Plain text out of what a program prints on a terminal.
+
+/// Strips escape sequences (ECMA-48) and control characters from a stream, across chunk edges. Newlines, carriage
+/// returns and tabs stay. Bytes above 0x7f pass: they are UTF-8, not the eight-bit controls of 1980.
+#[derive(Debug, Default)]
+pub(super) struct PlainText {
+    state: State,
+    /// Bytes of the sequence so far.
+    length: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Text,
+    /// After ESC.
+    Escape,
+    /// After `ESC [`, up to a byte of 0x40 to 0x7e.
+    Control,
+    /// After `ESC ]`, `ESC P`, `ESC X`, `ESC ^` or `ESC _`, up to BEL or `ESC \`.
+    String,
+    /// ESC within such a string.
+    StringEscape,
+    /// After `ESC (` and its like: one more byte.
+    Designate,
+}
+
+/// No sequence is longer; what claims to be is text again, or a lost terminator would swallow the rest of the log.
+const MAX_SEQUENCE_BYTES: usize = 4096;
+
+const ESC: u8 = 0x1b;
+const BEL: u8 = 0x07;
+
+impl PlainText {
+    pub(super) fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        let mut rest = chunk;
+        while let Some(&byte) = rest.first() {
+            if self.state == State::Text {
+                let plain = rest.iter().position(|byte| is_control(*byte)).unwrap_or(rest.len());
+                out.extend_from_slice(&rest[..plain]);
+                rest = &rest[plain..];
+                let Some((&control, after)) = rest.split_first() else { return };
+                if control == ESC {
+                    self.state = State::Escape;
+                    self.length = 0;
+                }
+                rest = after;
+            } else {
+                rest = &rest[1..];
+                self.state = self.step(byte);
+                self.length += 1;
+                // A line's end ends every sequence: nothing may hide the next line.
+                if byte == b'\n' || self.length > MAX_SEQUENCE_BYTES {
+                    self.state = State::Text;
+                    out.extend((byte == b'\n').then_some(byte));
+                }
+            }
+        }
+    }
+
+    fn step(&self, byte: u8) -> State {
+        match (self.state, byte) {
+            (State::Escape, b'[') => State::Control,
+            (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => State::String,
+            // Intermediate bytes: a character set and the like follows.
+            (State::Escape | State::Designate, 0x20..=0x2f) => State::Designate,
+            (State::Control, 0x20..=0x3f) => State::Control,
+            (State::String | State::StringEscape, ESC) => State::StringEscape,
+            (State::String, BEL) | (State::StringEscape, b'\\') => State::Text,
+            (State::String | State::StringEscape, _) => State::String,
+            (State::Escape | State::Control | State::Designate, ESC) => State::Escape,
+            _ => State::Text,
+        }
+    }
+}
+
+const fn is_control(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | 0x7f) && !matches!(byte, b'\n' | b'\r' | b'\t')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stripped(chunks: &[&[u8]]) -> String {
+        let (mut plain, mut out) = (PlainText::default(), Vec::new());
+        chunks.iter().for_each(|chunk| plain.feed(chunk, &mut out));
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn colours_titles_and_links_are_stripped() {
+        assert_eq!(stripped(&[b"\x1b[1;31mred\x1b[0m\tplain\r\n"]), "red\tplain\r\n");
+        assert_eq!(stripped(&[b"\x1b]0;title\x07a\x1b]8;;http://x\x1b\\b\x1b]8;;\x1b\\c"]), "abc");
+        assert_eq!(stripped(&[b"\x1b(Bx\x1b7y\0\x08z\x7f"]), "xyz");
+        assert_eq!(stripped(&["gr\u{fc}n \u{1f600}".as_bytes()]), "gr\u{fc}n \u{1f600}");
+    }
+
+    #[test]
+    fn a_sequence_that_never_ends_hides_no_line() {
+        assert_eq!(stripped(&[b"\x1b]0;lost\nnext\n"]), "\nnext\n");
+        let long = [b"\x1b]".to_vec(), vec![b'x'; MAX_SEQUENCE_BYTES + 10]].concat();
+        assert!(!stripped(&[&long]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn chunk_edges_do_not_matter(bytes in prop::collection::vec(prop_oneof![Just(ESC), Just(b'['), Just(b']'),
+            Just(BEL), Just(b'\\'), Just(b'm'), Just(b'\n'), any::<u8>()], 0..60), cut in 0_usize..60) {
+            let cut = cut.min(bytes.len());
+            prop_assert_eq!(stripped(&[&bytes]), stripped(&[&bytes[..cut], &bytes[cut..]]));
+        }
+
+        #[test]
+        fn nothing_left_moves_a_cursor(bytes: Vec<u8>) {
+            let mut out = Vec::new();
+            PlainText::default().feed(&bytes, &mut out);
+            prop_assert!(!out.iter().any(|byte| is_control(*byte)));
+        }
+    }
+}

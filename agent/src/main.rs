@@ -1,0 +1,63 @@
+//! `outrigger-agent`: harden, parse, run, exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use outrigger_agent::config::{self, Invocation, LogLevel, RunConfig};
+use outrigger_agent::{app, hardening, session, status};
+use tracing::level_filters::LevelFilter;
+
+/// The agent itself failed; the program may not even have been started.
+const AGENT_FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    // Before any thread, and before anything is read.
+    let startup = hardening::harden();
+    match config::parse(startup) {
+        Ok(Invocation::Run(config)) => run(*config),
+        Ok(Invocation::Status { state_dir, output }) => match status::ask(&state_dir, output) {
+            Ok(text) => print(&text),
+            Err(error) => fail(&session::text(&error)),
+        },
+        Err(error) => fail(&session::text(&error)),
+    }
+}
+
+fn run(config: RunConfig) -> ExitCode {
+    log_to_stderr(config.log_level);
+    let ended = app::run(config);
+    if let Some(complaint) = ended.complaint {
+        complain(&complaint);
+    }
+    // At once: nothing that is still open could be worth the time of whoever waits for the exit code.
+    std::process::exit(ended.exit_code)
+}
+
+fn log_to_stderr(level: LogLevel) {
+    let filter = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt().with_max_level(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+fn fail(complaint: &str) -> ExitCode {
+    complain(complaint);
+    ExitCode::from(AGENT_FAILED)
+}
+
+fn complain(complaint: &str) {
+    // Whoever closed stderr does not want to hear it.
+    let _ = writeln!(std::io::stderr(), "outrigger-agent: {complaint}");
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(AGENT_FAILED),
+    }
+}

@@ -1,0 +1,21 @@
+//! The real agent binary against a small control plane on loopback.
+//!
+//! The control plane here is made of the protocol's server side alone: what it says and what it hears is under the
+//! test's control. Waits are for a predicate, with a deadline that only a failure reaches.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "agent/injection.rs"]
+mod injection;
+#[path = "agent/plane.rs"]
+mod plane;
+#[path = "agent/reload.rs"]
+mod reload;
+#[path = "agent/sandbox.rs"]
+mod sandbox;
+#[path = "agent/secrecy.rs"]
+mod secrecy;
+#[path = "agent/start.rs"]
+mod start;
+#[path = "agent/supervision.rs"]
+mod supervision;

@@ -1,0 +1,444 @@
+//! A control plane of one deployment, in a thread of its own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use outrigger_protocol::environment::{Entry, Environment, VariableKind};
+use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
+use outrigger_protocol::identity::agent_uri;
+use outrigger_protocol::join_token::JoinToken;
+use outrigger_protocol::log::LogRecord;
+use outrigger_protocol::message::{
+    AgentMessage, AgentSettings, ApplyState, ApplyStrategy, ConfigOffer, ConfigRef, ConfigStatus, EnrollRefusal,
+    EnrollRequest, EnrollResponse, ServerMessage,
+};
+use outrigger_protocol::sample::{BatchId, Sample};
+use outrigger_protocol::seal::{self, SealContext};
+use outrigger_protocol::time::UnixMillis;
+use outrigger_protocol::transport::{
+    Accepted, AgentConnection, CloseCode, Enrollment, Lane, ServerEndpoint, ServerLimits, ServerOptions, Writer,
+    fingerprint,
+};
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, SanType,
+};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::sync::{mpsc, oneshot};
+use zeroize::Zeroizing;
+
+/// Only a failure waits this long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The CA and the ids, which survive a restart of the control plane.
+#[derive(Clone)]
+pub(crate) struct Authority {
+    ca_key: Arc<KeyPair>,
+    ca_params: CertificateParams,
+    ca: CertificateDer<'static>,
+    deployment: DeploymentId,
+    /// Agents by the public key in their request.
+    agents: Arc<Mutex<HashMap<Vec<u8>, AgentId>>>,
+    reset_key: [u8; 64],
+}
+
+impl Authority {
+    fn new() -> Self {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca_params = CertificateParams::default();
+        ca_params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let ca = ca_params.self_signed(&ca_key).unwrap().der().clone();
+        Self {
+            ca_key: Arc::new(ca_key),
+            ca_params,
+            ca,
+            deployment: DeploymentId::generate(),
+            agents: Arc::default(),
+            reset_key: [7; 64],
+        }
+    }
+
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.ca_params, &*self.ca_key)
+    }
+
+    fn server(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["outrigger".to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let leaf = params.signed_by(&key, &self.issuer()).unwrap().der().clone();
+        (vec![leaf, self.ca.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+    }
+
+    fn issue(&self, csr: Vec<u8>) -> (AgentId, Vec<Vec<u8>>) {
+        let mut request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr)).unwrap();
+        let key = rcgen::PublicKeyData::der_bytes(&request.public_key).to_vec();
+        let agent = *self.agents.lock().unwrap().entry(key).or_insert_with(AgentId::generate);
+        request.params = CertificateParams::default();
+        request.params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(agent_uri(agent)).unwrap())];
+        request.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = request.signed_by(&self.issuer()).unwrap().der().to_vec();
+        (agent, vec![leaf, self.ca.to_vec()])
+    }
+}
+
+/// What was seen and what is to be said.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) messages: Vec<AgentMessage>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) batches: Vec<BatchId>,
+    pub(crate) logs: Vec<LogRecord>,
+    pub(crate) enrolments: usize,
+    pub(crate) connections: usize,
+    connected: Vec<mpsc::UnboundedSender<Word>>,
+    offer: Option<(u64, Environment)>,
+    settings: Option<AgentSettings>,
+    /// Agents are turned away with this code instead of being welcomed.
+    turn_away: Option<CloseCode>,
+    /// Enrolments that are answered by silence, as when the answer is lost.
+    lost_answers: usize,
+    /// Metric batches are recorded and not acknowledged.
+    deaf: bool,
+}
+
+enum Word {
+    Message(ServerMessage),
+    Offer(u64, Environment),
+    Close(CloseCode),
+}
+
+struct Shared {
+    authority: Authority,
+    token: JoinToken,
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+/// The running control plane; stops when dropped.
+pub(crate) struct Plane {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub(crate) fn plain(name: &str, value: &str) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        value: Some(Zeroizing::new(value.to_owned())),
+        kind: VariableKind::String,
+        secret: false,
+        required: false,
+    }
+}
+
+pub(crate) fn secret(name: &str, value: &str) -> Entry {
+    Entry { secret: true, ..plain(name, value) }
+}
+
+pub(crate) fn settings(apply: ApplyStrategy) -> AgentSettings {
+    AgentSettings {
+        sample_interval: Duration::from_millis(200),
+        heartbeat_interval: Duration::from_secs(1),
+        apply,
+        allowed_names: Vec::new(),
+    }
+}
+
+impl Plane {
+    /// A control plane that has nothing to offer yet.
+    pub(crate) fn start() -> Self {
+        Self::listen("127.0.0.1:0".parse().unwrap(), Authority::new(), Seen::default())
+    }
+
+    /// A control plane that offers these variables as generation 1.
+    pub(crate) fn offering(entries: Vec<Entry>) -> Self {
+        let plane = Self::start();
+        plane.offer(1, entries);
+        plane
+    }
+
+    /// The same control plane after it was stopped: same address, same CA, what it offered before.
+    pub(crate) fn restart(mut self) -> Self {
+        let (address, authority) = (self.address, self.shared.authority.clone());
+        self.shut_down();
+        let old = std::mem::take(&mut *self.seen());
+        let seen = Seen { offer: old.offer, settings: old.settings, batches: old.batches, ..Seen::default() };
+        Self::listen(address, authority, seen)
+    }
+
+    fn listen(address: SocketAddr, authority: Authority, seen: Seen) -> Self {
+        let token =
+            JoinToken { id: JoinTokenId::generate(), secret: [0x5a; 32], ca_fingerprint: fingerprint(&authority.ca) };
+        let shared = Arc::new(Shared { authority, token, seen: Mutex::new(seen), changed: Condvar::new() });
+        let (stop, stopped) = oneshot::channel();
+        let (listening, bound) = std::sync::mpsc::channel();
+        let serving = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let endpoint = bind(&serving.authority, address);
+                listening.send(endpoint.local_addr().unwrap()).unwrap();
+                let accepting = tokio::spawn(accept(endpoint.clone(), serving));
+                let _ = stopped.await;
+                accepting.abort();
+                endpoint.close(CloseCode::Internal, "stopped by the test");
+                let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+            });
+        });
+        let address = bound.recv_timeout(DEADLINE).expect("the control plane listens");
+        Self { address, shared, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub(crate) fn shut_down(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the control plane ends in order");
+        }
+    }
+
+    pub(crate) fn token(&self) -> Zeroizing<String> {
+        self.shared.token.reveal()
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.shared.seen.lock().unwrap()
+    }
+
+    /// Offers these variables to whoever is connected and to whoever comes.
+    pub(crate) fn offer(&self, generation: u64, entries: Vec<Entry>) {
+        let environment = Environment { entries };
+        let mut seen = self.seen();
+        seen.offer = Some((generation, environment.clone()));
+        seen.connected.retain(|agent| agent.send(Word::Offer(generation, environment.clone())).is_ok());
+    }
+
+    /// Settings for whoever comes.
+    pub(crate) fn apply_by(&self, apply: ApplyStrategy) {
+        self.seen().settings = Some(settings(apply));
+    }
+
+    pub(crate) fn allow(&self, settings: AgentSettings) {
+        self.seen().settings = Some(settings);
+    }
+
+    pub(crate) fn say(&self, message: &ServerMessage) {
+        self.seen().connected.retain(|agent| agent.send(Word::Message(message.clone())).is_ok());
+    }
+
+    pub(crate) fn close_all(&self, code: CloseCode) {
+        self.seen().connected.drain(..).for_each(|agent| drop(agent.send(Word::Close(code))));
+    }
+
+    pub(crate) fn turn_away(&self, code: CloseCode) {
+        self.seen().turn_away = Some(code);
+        self.close_all(code);
+    }
+
+    pub(crate) fn lose_answers(&self, count: usize) {
+        self.seen().lost_answers = count;
+    }
+
+    pub(crate) fn be_deaf(&self, deaf: bool) {
+        self.seen().deaf = deaf;
+    }
+
+    /// Waits until `find` finds something in what was seen.
+    pub(crate) fn wait<T>(&self, what: &str, mut find: impl FnMut(&Seen) -> Option<T>) -> T {
+        let deadline = Instant::now() + DEADLINE;
+        let mut seen = self.seen();
+        loop {
+            if let Some(found) = find(&seen) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{what} within {DEADLINE:?}; heard {:#?}", seen.messages);
+            seen = self.shared.changed.wait_timeout(seen, left).unwrap().0;
+        }
+    }
+
+    /// Waits for a report about configuration in this state, the `nth` counted from 0.
+    pub(crate) fn report(&self, wanted: ApplyState, nth: usize) -> ConfigStatus {
+        self.wait(&format!("report {nth} of {wanted:?}"), |seen| {
+            let reports = seen.messages.iter().filter_map(|message| match message {
+                AgentMessage::ConfigReport { state, status, .. } if *state == wanted => Some(status.clone()),
+                _ => None,
+            });
+            reports.into_iter().nth(nth)
+        })
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+impl Shared {
+    fn note(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.seen.lock().unwrap());
+        self.changed.notify_all();
+    }
+}
+
+fn bind(authority: &Authority, listen: SocketAddr) -> ServerEndpoint {
+    let (chain, key) = authority.server();
+    ServerEndpoint::bind(ServerOptions {
+        listen,
+        chain,
+        key,
+        client_ca: authority.ca.clone(),
+        reset_key: authority.reset_key,
+        token_key: [9; 32],
+        limits: ServerLimits::default(),
+    })
+    .expect("bound")
+}
+
+async fn accept(endpoint: ServerEndpoint, shared: Arc<Shared>) {
+    while let Some(incoming) = endpoint.accept().await {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            match incoming.handshake().await {
+                Ok(Accepted::Enrollment(enrollment)) => enroll(enrollment, &shared).await,
+                Ok(Accepted::Agent(connection)) => converse(connection, &shared).await,
+                Err(_) => {}
+            }
+        });
+    }
+}
+
+async fn enroll(mut enrollment: Enrollment, shared: &Shared) {
+    let Ok(EnrollRequest { token, secret, csr, .. }) = enrollment.request().await else { return };
+    if token != shared.token.id || secret != shared.token.secret {
+        let refused = EnrollResponse::Refused { reason: EnrollRefusal::UnknownToken, message: String::new() };
+        let _ = enrollment.respond(refused).await;
+        return;
+    }
+    let (agent, chain) = shared.authority.issue(csr);
+    let mut lost = false;
+    shared.note(|seen| {
+        seen.enrolments += 1;
+        lost = seen.lost_answers > 0;
+        seen.lost_answers = seen.lost_answers.saturating_sub(1);
+    });
+    if lost {
+        return enrollment.close(CloseCode::Internal, "the answer was lost");
+    }
+    let issued = EnrollResponse::Issued {
+        agent,
+        instance: InstanceId::from_bytes(agent.to_bytes()),
+        deployment: shared.authority.deployment,
+        chain,
+        not_after: UnixMillis::now().saturating_add(Duration::from_secs(3600)),
+    };
+    let _ = enrollment.respond(issued).await;
+}
+
+async fn converse(connection: AgentConnection, shared: &Arc<Shared>) {
+    let agent = connection.peer().agent;
+    let turned_away = shared.seen.lock().unwrap().turn_away;
+    if let Some(code) = turned_away {
+        return connection.close(code, "turned away by the test");
+    }
+    let Ok((mut reader, mut writer)) = connection.accept_control().await else { return };
+    let Ok(Some(hello)) = reader.next().await else { return };
+    let AgentMessage::Hello { seal_key, .. } = &hello else { return };
+    let seal_key = *seal_key;
+    let context = |generation| SealContext { agent, deployment: shared.authority.deployment, generation };
+    let (sender, mut words) = mpsc::unbounded_channel();
+    let (mut first, mut answer) = (None, None);
+    shared.note(|seen| {
+        seen.connections += 1;
+        seen.connected.push(sender.clone());
+        first.clone_from(&seen.offer);
+        answer = Some(seen.settings.clone().unwrap_or_else(|| settings(restart_at_once())));
+        seen.messages.push(hello);
+    });
+    let welcome = ServerMessage::Welcome {
+        agent,
+        instance: InstanceId::from_bytes(agent.to_bytes()),
+        deployment: shared.authority.deployment,
+        now: UnixMillis::now(),
+        settings: answer.expect("set above"),
+    };
+    if writer.send(&welcome).await.is_err() {
+        return;
+    }
+    if let Some((generation, environment)) = first {
+        offer(&mut writer, &seal_key, &context(generation), &environment).await;
+    }
+    let connection = Arc::new(connection);
+    tokio::spawn(lanes(Arc::clone(&connection), Arc::clone(shared), sender));
+    loop {
+        tokio::select! {
+            message = reader.next() => match message {
+                Ok(Some(message)) => {
+                    let leaving = matches!(message, AgentMessage::Goodbye { .. });
+                    shared.note(|seen| seen.messages.push(message));
+                    if leaving {
+                        return connection.close(CloseCode::Normal, "");
+                    }
+                }
+                _ => return,
+            },
+            word = words.recv() => match word {
+                Some(Word::Message(message)) => drop(writer.send(&message).await),
+                Some(Word::Offer(generation, environment)) => {
+                    offer(&mut writer, &seal_key, &context(generation), &environment).await;
+                }
+                Some(Word::Close(code)) => return connection.close(code, "closed by the test"),
+                None => return,
+            },
+        }
+    }
+}
+
+pub(crate) const fn restart_at_once() -> ApplyStrategy {
+    ApplyStrategy::Restart { jitter: Duration::ZERO }
+}
+
+async fn offer(writer: &mut Writer<ServerMessage>, key: &[u8; 32], context: &SealContext, environment: &Environment) {
+    let config = ConfigRef { generation: context.generation, hash: environment.hash() };
+    let sealed = seal::seal(key, &environment.encode().unwrap(), context).unwrap();
+    let mut nonce = [0; 16];
+    nonce[..8].copy_from_slice(&context.generation.to_be_bytes());
+    let _ = writer.send(&ServerMessage::Offer(Box::new(ConfigOffer { config, nonce, sealed }))).await;
+}
+
+async fn lanes(connection: Arc<AgentConnection>, shared: Arc<Shared>, acknowledge: mpsc::UnboundedSender<Word>) {
+    while let Ok(lane) = connection.accept_lane().await {
+        let (shared, acknowledge) = (Arc::clone(&shared), acknowledge.clone());
+        tokio::spawn(async move {
+            match lane {
+                Lane::Metrics(mut reader) => {
+                    while let Ok(Some(batch)) = reader.next().await {
+                        let mut deaf = false;
+                        shared.note(|seen| {
+                            deaf = seen.deaf;
+                            seen.batches.push(batch.id);
+                            seen.samples.extend(batch.samples);
+                        });
+                        if !deaf {
+                            let _ = acknowledge.send(Word::Message(ServerMessage::MetricsAccepted { id: batch.id }));
+                        }
+                    }
+                }
+                Lane::Logs(mut reader) => {
+                    while let Ok(Some(batch)) = reader.next().await {
+                        shared.note(|seen| seen.logs.extend(batch.records));
+                        let _ = acknowledge.send(Word::Message(ServerMessage::LogsAccepted { id: batch.id }));
+                    }
+                }
+            }
+        });
+    }
+}

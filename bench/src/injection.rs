@@ -1,0 +1,70 @@
+//! What it costs to start a program through the agent: connect, fetch, unseal, check, spawn, supervise, leave.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::process::Command;
+
+use crate::figure::{Figure, Reference};
+use crate::process::{quiet, timed};
+use crate::programs::Programs;
+use crate::sandbox::{JOIN_TOKEN, Sandbox};
+use crate::statistics::Measurements;
+
+const PROGRAM: &str = "/bin/true";
+const TINI: &str = "/usr/bin/tini";
+/// Runs of each kind, one after the other in turns, so that whatever else the machine does hits all alike.
+const RUNS: usize = 60;
+const WARM_UP: usize = 5;
+const LIMIT: Duration = Duration::from_secs(30);
+
+const GOAL_MS: f64 = 15.0;
+
+/// # Errors
+/// A run fails.
+pub async fn measure(programs: &Programs, directory: &Path) -> Result<Vec<Figure>> {
+    let sandbox = Sandbox::new(programs, &directory.join("injection")).await?;
+    let state = directory.join("injection-agent");
+    let through_agent = || {
+        let mut command = sandbox.agent(programs, &state);
+        command.args(["--", PROGRAM]);
+        command
+    };
+    let mut enrolling = through_agent();
+    enrolling.env(JOIN_TOKEN, sandbox.join_token().await?);
+    timed(enrolling, LIMIT).await.context("the first run, which enrols")?;
+
+    let has_tini = Path::new(TINI).is_file();
+    let (mut bare, mut tini, mut agent) = (Vec::new(), Vec::new(), Vec::new());
+    for run in 0..WARM_UP + RUNS {
+        let direct = timed(quiet(PROGRAM), LIMIT).await?;
+        let by_tini = if has_tini { Some(timed(through_tini(), LIMIT).await?) } else { None };
+        let by_agent = timed(through_agent(), LIMIT).await?;
+        if run >= WARM_UP {
+            bare.push(direct);
+            tini.extend(by_tini);
+            agent.push(by_agent);
+        }
+    }
+    let median = |durations: Vec<Duration>| Measurements::of_durations(durations).map(|all| all.median());
+    let bare = median(bare).context("nothing was run")?;
+    let agent = Measurements::of_durations(agent).context("nothing was run")?;
+    let tini = match median(tini) {
+        Some(tini) => Reference::new("tini adds", tini - bare),
+        None => Reference::absent("tini", "not installed: apt-get install tini"),
+    };
+    Ok(vec![
+        Figure::new("injection: what the agent adds to /bin/true, median", "ms", agent.median() - bare)
+            .at_most(GOAL_MS)
+            .beside(Reference::new("bare /bin/true takes", bare))
+            .beside(tini),
+        Figure::new("injection: the whole run, 90th percentile", "ms", agent.quantile(0.9)),
+    ])
+}
+
+fn through_tini() -> Command {
+    let mut command = quiet(TINI);
+    command.args(["-s", "--", PROGRAM]);
+    command
+}

@@ -1,0 +1,162 @@
+//! What goes wrong, in words a person can act on and a code a program can.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use outrigger_catalog::CatalogError;
+use outrigger_engine::EngineError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// One thing that is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Detail {
+    pub(crate) field: String,
+    pub(crate) problem: String,
+}
+
+impl Detail {
+    pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+}
+
+/// A failure. The layers put request id and time to it and write the envelope.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    /// Stable, for programs.
+    pub(crate) code: &'static str,
+    pub(crate) error: String,
+    pub(crate) details: Vec<Detail>,
+    pub(crate) retry_after_seconds: Option<u32>,
+}
+
+/// The body of a failure.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Failure {
+    /// Always false.
+    pub(crate) success: bool,
+    /// The problem in words.
+    pub(crate) error: String,
+    /// Stable, for programs: `validation_failed`, `not_found`, `conflict`, …
+    pub(crate) code: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) details: Vec<Detail>,
+    /// Also in the `X-Request-Id` header and in the control plane's log.
+    pub(crate) request_id: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) timestamp: jiff::Timestamp,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, error: impl Into<String>) -> Self {
+        Self { status, code, error: error.into(), details: Vec::new(), retry_after_seconds: None }
+    }
+
+    pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("not found: {what}"))
+    }
+
+    pub(crate) fn unauthorized(why: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", why)
+    }
+
+    pub(crate) fn malformed(problem: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", format!("malformed request: {problem}"))
+    }
+
+    pub(crate) fn conflict(what: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", format!("conflict: {what}"))
+    }
+
+    /// One or more fields that are wrong, all named.
+    pub(crate) fn validation(details: Vec<Detail>) -> Self {
+        let named: Vec<String> = details.iter().map(|d| format!("{} {}", d.field, d.problem)).collect();
+        let error = format!("validation: {}", named.join("; "));
+        Self { details, ..Self::new(StatusCode::BAD_REQUEST, "validation_failed", error) }
+    }
+
+    pub(crate) fn unavailable(why: &str) -> Self {
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("unavailable: {why}"))
+        }
+    }
+
+    /// Something broke that the caller cannot mend. What it was goes to the log, not to the caller.
+    pub(crate) fn internal(error: &dyn std::error::Error) -> Self {
+        let mut chain = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            chain = format!("{chain}: {cause}");
+            source = cause.source();
+        }
+        tracing::error!(error = %chain, "request failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "internal error: the control plane's log has the reason under this request id",
+        )
+    }
+}
+
+/// Carries the failure to the layers in an extension; the body is written there.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::NotFound { what } => Self::not_found(what),
+            CatalogError::Unauthenticated(reason) => Self::unauthorized(&reason.to_string()),
+            CatalogError::Forbidden { need } => Self::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                format!("forbidden: this needs the role {} or a higher one", need.name()),
+            ),
+            CatalogError::Validation(problems) => {
+                Self::validation(problems.into_iter().map(|p| Detail::new(p.field, p.problem)).collect())
+            }
+            CatalogError::Conflict { what } => Self::conflict(what),
+            CatalogError::IdempotencyMismatch => Self::new(
+                StatusCode::CONFLICT,
+                "idempotency_mismatch",
+                "conflict: this Idempotency-Key was used before with another request",
+            ),
+            CatalogError::Full => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage_full",
+                "the disk of the control plane is full: nothing was changed",
+            ),
+            CatalogError::Overloaded => Self::unavailable("too many changes at once; try again"),
+            other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Catalog(error) => error.into(),
+            EngineError::Invalid(problems) => {
+                Self::validation(problems.into_iter().map(|p| Detail::new(p.field, p.problem)).collect())
+            }
+            EngineError::State { what } => Self::conflict(what),
+            EngineError::Overloaded => Self::unavailable("too much is being evaluated at once; try again"),
+            EngineError::Draining => Self::unavailable("the control plane is shutting down"),
+            other => Self::internal(&other),
+        }
+    }
+}

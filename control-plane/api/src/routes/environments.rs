@@ -1,0 +1,100 @@
+//! `/api/config/…/environments`
+
+use axum::extract::State;
+use outrigger_protocol::id::{EnvironmentId, ProjectId};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Paging;
+use crate::auth::Caller;
+use crate::envelope::{Answer, Done, Envelope, created, ok, paged};
+use crate::error::{ApiError, Failure};
+use crate::extract::{Id, Mutation, NoBody, Query};
+use crate::shape::environment::{Environment, EnvironmentChange, NewEnvironment};
+use crate::state::ApiState;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, update, delete))
+}
+
+/// List a project's environments
+#[utoipa::path(
+    get, path = "/api/config/projects/{projectId}/environments", tag = "environments",
+    params(("projectId" = String, Path), Paging),
+    responses((status = 200, body = Envelope<Vec<Environment>>), (status = 404, body = Failure)),
+)]
+async fn list(
+    State(state): State<ApiState>,
+    Caller(actor): Caller,
+    Id(project): Id<ProjectId>,
+    Query(paging): Query<Paging>,
+) -> Result<Answer<Vec<Environment>>, ApiError> {
+    let listing = state.catalog.list_environments(&actor, project, paging.page()).await?;
+    Ok(paged(listing.items.into_iter().map(Environment::from).collect(), listing.next))
+}
+
+/// Create an environment
+#[utoipa::path(
+    post, path = "/api/config/projects/{projectId}/environments", tag = "environments",
+    params(("projectId" = String, Path)), request_body = NewEnvironment,
+    responses(
+        (status = 201, body = Envelope<Environment>), (status = 400, body = Failure), (status = 404, body = Failure),
+        (status = 409, description = "The project has an environment of this name", body = Failure),
+    ),
+)]
+async fn create(
+    State(state): State<ApiState>,
+    Id(project): Id<ProjectId>,
+    request: Mutation<NewEnvironment>,
+) -> Result<Answer<Environment>, ApiError> {
+    let environment = state.catalog.create_environment(&request.actor, request.body.check(project)?).await?;
+    Ok(created(environment.into()))
+}
+
+/// Show an environment
+#[utoipa::path(
+    get, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
+    responses((status = 200, body = Envelope<Environment>), (status = 404, body = Failure)),
+)]
+async fn show(
+    State(state): State<ApiState>,
+    Caller(actor): Caller,
+    Id(id): Id<EnvironmentId>,
+) -> Result<Answer<Environment>, ApiError> {
+    let environment = state.catalog.environment(&actor, id).await?;
+    let generation = environment.generation;
+    Ok(ok(Environment::from(environment)).at_generation(generation))
+}
+
+/// Change an environment's name, description or whether it is active
+#[utoipa::path(
+    put, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
+    request_body = EnvironmentChange,
+    responses((status = 200, body = Envelope<Environment>), (status = 400, body = Failure), (status = 404, body = Failure)),
+)]
+async fn update(
+    State(state): State<ApiState>,
+    Id(id): Id<EnvironmentId>,
+    request: Mutation<EnvironmentChange>,
+) -> Result<Answer<Environment>, ApiError> {
+    let EnvironmentChange { name, description, is_active } = request.body;
+    let update = outrigger_catalog::EnvironmentUpdate { stage: None, name, description, is_active };
+    Ok(ok(state.catalog.update_environment(&request.actor, id, update).await?.into()))
+}
+
+/// Delete an environment that no deployment uses
+#[utoipa::path(
+    delete, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
+    responses(
+        (status = 200, body = Envelope<Done>), (status = 404, body = Failure),
+        (status = 409, description = "A deployment uses it", body = Failure),
+    ),
+)]
+async fn delete(
+    State(state): State<ApiState>,
+    Id(id): Id<EnvironmentId>,
+    request: Mutation<NoBody>,
+) -> Result<Answer<Done>, ApiError> {
+    state.catalog.delete_environment(&request.actor, id).await?;
+    Ok(ok(Done {}))
+}

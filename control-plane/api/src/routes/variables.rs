@@ -1,0 +1,122 @@
+//! `/api/config/environments/{configId}/variables`
+
+use axum::extract::State;
+use outrigger_protocol::id::EnvironmentId;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth::Caller;
+use crate::envelope::{Answer, Envelope, ok};
+use crate::error::{ApiError, Failure};
+use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoBody};
+use crate::shape::environment::{ChangedVariable, Generation, Revealed, Variable, VariableChange, VariablesChange};
+use crate::state::ApiState;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, change_many))
+        .routes(routes!(put, delete))
+        .routes(routes!(reveal))
+}
+
+/// List the variables; secrets are masked
+#[utoipa::path(
+    get, path = "/api/config/environments/{configId}/variables", tag = "variables", params(("configId" = String, Path)),
+    responses((status = 200, body = Envelope<Vec<Variable>>), (status = 404, body = Failure)),
+)]
+async fn list(
+    State(state): State<ApiState>,
+    Caller(actor): Caller,
+    Id(id): Id<EnvironmentId>,
+) -> Result<Answer<Vec<Variable>>, ApiError> {
+    // The generation is read first: a change in between makes the tag too old, which refuses a write, and never too new.
+    let generation = state.catalog.environment(&actor, id).await?.generation;
+    let variables = state.catalog.variables(&actor, id).await?;
+    Ok(ok(variables.into_iter().map(Variable::from).collect::<Vec<_>>()).at_generation(generation))
+}
+
+/// Change many variables in one generation
+#[utoipa::path(
+    patch, path = "/api/config/environments/{configId}/variables", tag = "variables", request_body = VariablesChange,
+    params(("configId" = String, Path), ("If-Match" = Option<String>, Header, description = "The generation that was read")),
+    responses(
+        (status = 200, body = Envelope<Generation>), (status = 400, body = Failure), (status = 404, body = Failure),
+        (status = 409, description = "Somebody changed the environment since", body = Failure),
+    ),
+)]
+async fn change_many(
+    State(state): State<ApiState>,
+    Id(id): Id<EnvironmentId>,
+    IfMatch(if_match): IfMatch,
+    request: Mutation<VariablesChange>,
+) -> Result<Answer<Generation>, ApiError> {
+    let message = request.body.message.clone();
+    let changes = request.body.check()?;
+    let generation = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await?;
+    let number = generation.number;
+    Ok(ok(Generation::from(generation)).at_generation(number))
+}
+
+/// Create or replace a variable
+#[utoipa::path(
+    put, path = "/api/config/environments/{configId}/variables/{key}", tag = "variables", request_body = VariableChange,
+    params(
+        ("configId" = String, Path), ("key" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The generation that was read"),
+    ),
+    responses(
+        (status = 200, body = Envelope<ChangedVariable>), (status = 400, body = Failure), (status = 404, body = Failure),
+        (status = 409, description = "Somebody changed the environment since", body = Failure),
+    ),
+)]
+async fn put(
+    State(state): State<ApiState>,
+    IdAnd(id, key): IdAnd<EnvironmentId>,
+    IfMatch(if_match): IfMatch,
+    request: Mutation<VariableChange>,
+) -> Result<Answer<ChangedVariable>, ApiError> {
+    let changes = request.body.check(key.clone())?;
+    let message = format!("set {key}");
+    let generation = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await?.number;
+    let variables = state.catalog.variables(&request.actor, id).await?;
+    let variable = variables.into_iter().find(|variable| variable.key == key);
+    let variable = variable.ok_or_else(|| ApiError::conflict("the variable was deleted at the same time"))?;
+    Ok(ok(ChangedVariable { variable: variable.into(), generation }).at_generation(generation))
+}
+
+/// Delete a variable
+#[utoipa::path(
+    delete, path = "/api/config/environments/{configId}/variables/{key}", tag = "variables",
+    params(
+        ("configId" = String, Path), ("key" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The generation that was read"),
+    ),
+    responses((status = 200, body = Envelope<Generation>), (status = 404, body = Failure), (status = 409, body = Failure)),
+)]
+async fn delete(
+    State(state): State<ApiState>,
+    IdAnd(id, key): IdAnd<EnvironmentId>,
+    IfMatch(if_match): IfMatch,
+    request: Mutation<NoBody>,
+) -> Result<Answer<Generation>, ApiError> {
+    let message = format!("delete {key}");
+    let changes = vec![outrigger_catalog::model::VariableChange::Delete { key }];
+    let generation = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await?;
+    let number = generation.number;
+    Ok(ok(Generation::from(generation)).at_generation(number))
+}
+
+/// Show a secret's value; needs the role admin and is audited
+#[utoipa::path(
+    post, path = "/api/config/environments/{configId}/variables/{key}/reveal", tag = "variables",
+    params(("configId" = String, Path), ("key" = String, Path)),
+    responses((status = 200, body = Envelope<Revealed>), (status = 403, body = Failure), (status = 404, body = Failure)),
+)]
+async fn reveal(
+    State(state): State<ApiState>,
+    IdAnd(id, key): IdAnd<EnvironmentId>,
+    request: Mutation<NoBody>,
+) -> Result<Answer<Revealed>, ApiError> {
+    let value = state.catalog.reveal(&request.actor, id, &key).await?;
+    Ok(ok(Revealed { key, value: value.expose().to_owned() }))
+}

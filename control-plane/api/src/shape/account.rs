@@ -1,0 +1,96 @@
+use jiff::Timestamp;
+use outrigger_catalog::model;
+use outrigger_secrets::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::text::write_time;
+
+/// A new account. An organisation of its own is made with it.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Registration {
+    #[schema(example = "ada@example.org")]
+    pub(crate) email: String,
+    #[serde(deserialize_with = "secret")]
+    #[schema(value_type = String, format = Password, min_length = 12)]
+    pub(crate) password: SecretString,
+    #[serde(default)]
+    pub(crate) name: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Login {
+    pub(crate) email: String,
+    #[serde(deserialize_with = "secret")]
+    #[schema(value_type = String, format = Password)]
+    pub(crate) password: SecretString,
+}
+
+pub(super) fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(SecretString::from)
+}
+
+/// A token, shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SignedIn {
+    pub(crate) token: String,
+    pub(crate) user: User,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct User {
+    id: String,
+    email: String,
+    name: String,
+    role: &'static str,
+    organization_id: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<model::User> for User {
+    fn from(user: model::User) -> Self {
+        Self {
+            id: user.id.to_string(),
+            email: user.email,
+            name: user.name,
+            role: user.role.name(),
+            organization_id: user.organization.to_string(),
+            created_at: write_time(user.created_at),
+        }
+    }
+}
+
+/// Who a token belongs to.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Me {
+    /// `user` or `operator`.
+    subject: &'static str,
+    id: String,
+    email: String,
+    name: String,
+    role: &'static str,
+    organization_id: String,
+}
+
+impl Me {
+    pub(crate) fn new(actor: &model::Actor, user: model::User) -> Self {
+        let subject = match actor.subject {
+            model::Subject::User(_) => "user",
+            model::Subject::Operator => "operator",
+            model::Subject::System => "system",
+        };
+        Self {
+            subject,
+            role: actor.role.name(),
+            organization_id: actor.organization.to_string(),
+            id: user.id.to_string(),
+            email: user.email,
+            name: user.name,
+        }
+    }
+}

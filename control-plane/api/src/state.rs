@@ -1,0 +1,74 @@
+//! What the routes work with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use outrigger_catalog::Catalog;
+use outrigger_engine::Engine;
+use outrigger_ingest::Ingest;
+use outrigger_store::SharedStore;
+
+/// Whether the control plane takes work, for `/readyz` and for refusing mutations while it drains.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicU8>);
+
+const READY: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Readiness {
+    pub fn set_ready(&self) {
+        self.0.store(READY, Ordering::Release);
+    }
+
+    pub fn set_draining(&self) {
+        self.0.store(DRAINING, Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire) == READY
+    }
+
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) == DRAINING
+    }
+}
+
+/// The handles behind the routes; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    pub catalog: Catalog,
+    pub engine: Engine,
+    pub ingest: Ingest,
+    /// Asked for its health and counters, never for a row.
+    pub store: StoreProbe,
+    pub readiness: Readiness,
+    /// What an agent outside is told to connect to, in the command beside a join token.
+    pub agents_address: String,
+}
+
+/// The part of the store that the API may see.
+#[derive(Clone)]
+pub struct StoreProbe(SharedStore);
+
+impl StoreProbe {
+    #[must_use]
+    pub fn new(store: SharedStore) -> Self {
+        Self(store)
+    }
+
+    pub(crate) fn health(&self) -> outrigger_store::Health {
+        self.0.health()
+    }
+
+    pub(crate) fn stats(&self) -> outrigger_store::StoreStats {
+        self.0.stats()
+    }
+}
+
+impl std::fmt::Debug for StoreProbe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreProbe")
+    }
+}

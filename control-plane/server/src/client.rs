@@ -1,0 +1,161 @@
+//! A client of the admin API: what the CLI and the demo are built on.
+
+use std::time::Duration;
+
+use outrigger_secrets::SecretString;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// No answer of the API is larger, and a stranger on the port may send anything.
+const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("`{url}` is not a URL like http://127.0.0.1:7700")]
+    Url { url: String },
+    #[error("cannot reach the control plane at {base} ({operation})")]
+    Unreachable { base: String, operation: String, source: reqwest::Error },
+    /// The control plane's own words.
+    #[error("{error}{}", listed(details))]
+    Refused { status: StatusCode, code: String, error: String, details: Vec<Detail> },
+    #[error("{base} answered {operation} with {status} and something that is not the API's envelope; is it Outrigger?")]
+    Foreign { base: String, operation: String, status: StatusCode },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Detail {
+    field: String,
+    problem: String,
+}
+
+fn listed(details: &[Detail]) -> String {
+    details.iter().map(|d| format!("\n  {}: {}", d.field, d.problem)).collect()
+}
+
+/// The envelope of every answer.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    success: bool,
+    #[serde(default)]
+    data: Value,
+    #[serde(default)]
+    page: Option<Page>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    details: Vec<Detail>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    next: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<SecretString>,
+}
+
+/// What goes into a request besides its path.
+#[derive(Debug)]
+pub(crate) enum Body {
+    None,
+    Json(Value),
+    Wasm(Vec<u8>),
+}
+
+impl Client {
+    pub(crate) fn new(base: &str, token: Option<SecretString>) -> Result<Self, ClientError> {
+        let base = base.trim_end_matches('/').to_owned();
+        let url = || ClientError::Url { url: base.clone() };
+        let parsed = reqwest::Url::parse(&base).map_err(|_| url())?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(url());
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(60))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|source| ClientError::Unreachable {
+                base: base.clone(),
+                operation: "set up TLS".to_owned(),
+                source,
+            })?;
+        Ok(Self { http, base, token })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.call(Method::GET, path, Body::None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Result<Value, ClientError> {
+        self.call(Method::POST, path, Body::Json(body)).await
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Body) -> Result<Value, ClientError> {
+        self.envelope(method, path, body).await.map(|envelope| envelope.data)
+    }
+
+    /// All pages of a list.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, ClientError> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let target = match &cursor {
+                None => path.to_owned(),
+                Some(next) => format!("{path}{separator}cursor={next}"),
+            };
+            let envelope = self.envelope(Method::GET, &target, Body::None).await?;
+            if let Value::Array(page) = envelope.data {
+                items.extend(page);
+            }
+            cursor = envelope.page.and_then(|page| page.next);
+            if cursor.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    async fn envelope(&self, method: Method, path: &str, body: Body) -> Result<Envelope, ClientError> {
+        let operation = format!("{method} {path}");
+        let unreachable =
+            |source| ClientError::Unreachable { base: self.base.clone(), operation: operation.clone(), source };
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        request = match body {
+            Body::None => request,
+            Body::Json(value) => request.json(&value),
+            Body::Wasm(bytes) => request.header("content-type", "application/wasm").body(bytes),
+        };
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let foreign = || ClientError::Foreign { base: self.base.clone(), operation: operation.clone(), status };
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            answer.extend_from_slice(&chunk);
+            if answer.len() > ANSWER_BYTES {
+                return Err(foreign());
+            }
+        }
+        let envelope: Envelope = serde_json::from_slice(&answer).map_err(|_| foreign())?;
+        if envelope.success {
+            return Ok(envelope);
+        }
+        Err(ClientError::Refused {
+            status,
+            code: envelope.code.unwrap_or_default(),
+            error: envelope.error.unwrap_or_else(|| status.to_string()),
+            details: envelope.details,
+        })
+    }
+}

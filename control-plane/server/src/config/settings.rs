@@ -1,0 +1,149 @@
+//! The registry of settings: one row each, from which YAML keys, variables, flags and help are derived.
+
+/// A setting, as an index into [`SETTINGS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    DataDir,
+    HttpListen,
+    AgentsListen,
+    AgentsAdvertise,
+    AgentsServerName,
+    AgentsCertificateLifetime,
+    MasterKeyFile,
+    MasterKey,
+    ProcessAgentBinary,
+    LogLevel,
+    LogFormat,
+    DrainTimeout,
+    StoreCacheMib,
+}
+
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) key: Key,
+    /// The dotted name in YAML.
+    pub(crate) name: &'static str,
+    pub(crate) default: Option<&'static str>,
+    /// Completes "which is not …" in an error and stands in the help.
+    pub(crate) expected: &'static str,
+    pub(crate) help: &'static str,
+    /// Never repeated in an error or a log.
+    pub(crate) secret: bool,
+}
+
+const fn row(
+    key: Key,
+    name: &'static str,
+    default: Option<&'static str>,
+    expected: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting { key, name, default, expected, help, secret: false }
+}
+
+pub(crate) const SETTINGS: &[Setting] = &[
+    row(
+        Key::DataDir,
+        "data_dir",
+        Some("outrigger-data"),
+        "a directory",
+        "Where the database, the generated keys and the instances' directories live",
+    ),
+    row(
+        Key::HttpListen,
+        "http.listen",
+        Some("127.0.0.1:7700"),
+        "an address like 127.0.0.1:7700",
+        "Address of the admin API; port 0 takes a free one",
+    ),
+    row(
+        Key::AgentsListen,
+        "agents.listen",
+        Some("127.0.0.1:7701"),
+        "an address like 127.0.0.1:7701",
+        "UDP address that agents connect to; port 0 takes a free one",
+    ),
+    row(
+        Key::AgentsAdvertise,
+        "agents.advertise",
+        None,
+        "an address like 10.0.0.5:7701",
+        "Address that drivers hand to new instances; by default the bound one",
+    ),
+    row(
+        Key::AgentsServerName,
+        "agents.server_name",
+        Some("outrigger"),
+        "a DNS name",
+        "Name in the server certificate, which agents verify",
+    ),
+    row(
+        Key::AgentsCertificateLifetime,
+        "agents.certificate_lifetime",
+        Some("24h"),
+        "a duration like 90s, 5m or 24h",
+        "How long an agent's certificate lives; agents renew at 70 to 90 % of it",
+    ),
+    row(
+        Key::MasterKeyFile,
+        "master_key_file",
+        None,
+        "a file",
+        "File with the master key: 32 bytes as base64 or hexadecimal; by default <data_dir>/master.key, made at the first start",
+    ),
+    Setting {
+        key: Key::MasterKey,
+        name: "master_key",
+        default: None,
+        expected: "32 bytes as base64 or hexadecimal",
+        help: "The master key itself; better in a file, or in the variable than on a command line",
+        secret: true,
+    },
+    row(
+        Key::ProcessAgentBinary,
+        "process.agent_binary",
+        None,
+        "a file",
+        "The outrigger-agent that the process driver starts; by default the one beside this program, else the one on PATH",
+    ),
+    row(
+        Key::LogLevel,
+        "log.level",
+        Some("info"),
+        "a level (error, warn, info, debug, trace) or a list of target=level",
+        "How much the control plane says about itself",
+    ),
+    row(Key::LogFormat, "log.format", Some("text"), "text or json", "How log lines look"),
+    row(
+        Key::DrainTimeout,
+        "drain_timeout",
+        Some("20s"),
+        "a duration like 90s, 5m or 24h",
+        "How long running work may take after TERM or ctrl-c",
+    ),
+    row(
+        Key::StoreCacheMib,
+        "store.cache_mib",
+        Some("64"),
+        "a number of MiB from 1 to 65536",
+        "Memory for the database's page cache, in MiB",
+    ),
+];
+
+impl Setting {
+    /// `OUTRIGGER_HTTP_LISTEN`
+    pub(crate) fn variable(&self) -> String {
+        format!("OUTRIGGER_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// `http-listen`
+    pub(crate) fn flag(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+}
+
+impl Key {
+    pub(crate) fn setting(self) -> &'static Setting {
+        SETTINGS.iter().find(|s| s.key == self).expect("every key has a row, which a test asserts")
+    }
+}

@@ -1,0 +1,232 @@
+//! `outrigger server`: puts the parts of the control plane together, and takes them apart again.
+//!
+//! Up: data directory, master key, store, catalog, ingest, policies, drivers, engine, HTTP. Down, in the other
+//! direction: HTTP takes no new requests, the engine finishes what it began, agents are told to come back later, the
+//! store closes. Everything that goes wrong on the way up is one sentence and leaves the data as it was.
+
+mod keys;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use outrigger_api::{ApiState, Readiness, StoreProbe};
+use outrigger_catalog::Catalog;
+use outrigger_drivers::{Driver, DryRunDriver, ProcessConfig, ProcessDriver};
+use outrigger_engine::{Engine, EngineConfig};
+use outrigger_ingest::{Ingest, IngestConfig};
+use outrigger_policy_host::{CacheConfig, CacheKey, CompileLimits, Compiler, HostConfig, Limits, PolicyHost};
+use outrigger_protocol::time::UnixMillis;
+use outrigger_secrets::SecretString;
+use outrigger_store::{Options, RedbStore, SharedStore};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::cli::ServerArgs;
+use crate::config::{Config, Layers, Sources};
+use crate::demo::agent_binary;
+
+pub(crate) use keys::random_text;
+
+const DATABASE: &str = "outrigger.redb";
+/// Compiled policies on disk; the oldest go first.
+const POLICY_CACHE_BYTES: u64 = 256 * 1024 * 1024;
+const POLICY_CACHE_KEY: &str = "policy-cache";
+
+/// `outrigger server`
+pub(crate) async fn run(args: ServerArgs) -> anyhow::Result<()> {
+    let variables: Vec<(String, String)> = std::env::vars().collect();
+    let layers = Layers::load(&Sources {
+        config: args.config.as_deref(),
+        env: args.env.as_deref(),
+        variables: &variables,
+        flags: &args.settings,
+    })?;
+    let config = Config::compile(&layers)?;
+    crate::logging::to_stderr(&config);
+    let control_plane = ControlPlane::start(config).await?;
+    println!("api http://{}", control_plane.http_address());
+    println!("agents {}", control_plane.agents_address());
+    println!("operator token in {}", control_plane.operator_token_file().display());
+    crate::signals::terminated().await;
+    control_plane.drain().await;
+    Ok(())
+}
+
+/// A running control plane.
+pub(crate) struct ControlPlane {
+    config: Config,
+    http: Http,
+    ingest: Ingest,
+    engine: Engine,
+    store: SharedStore,
+    readiness: Readiness,
+    operator_token: SecretString,
+}
+
+impl ControlPlane {
+    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+        keys::prepare_directory(&config.data_dir)?;
+        let database = config.data_dir.join(DATABASE);
+        let is_new = !database.try_exists().with_context(|| format!("cannot look at {}", database.display()))?;
+        let master = keys::master_key(&config, is_new)?;
+        let options = Options { cache_bytes: config.store_cache_bytes, ..Options::default() };
+        let store: SharedStore = Arc::new(RedbStore::open(&database, options)?);
+        let catalog = Catalog::open(Arc::clone(&store), master, Arc::new(UnixMillis::now))
+            .await
+            .with_context(|| format!("cannot use the database {}", database.display()))?;
+        let operator_token = keys::operator_token(&config, &catalog).await?;
+
+        let mut ingest_config = IngestConfig::new(config.agents_listen, server_names(&config));
+        ingest_config.certificate_lifetime = config.certificate_lifetime;
+        let ingest = Ingest::start(ingest_config, catalog.clone())
+            .await
+            .with_context(|| format!("cannot serve agents on {}", config.agents_listen))?;
+        let host = Arc::new(policy_host(&config, &catalog).await?);
+        let engine_config = EngineConfig::new(advertised(&config, &ingest), config.server_name.clone());
+        let engine = Engine::start(engine_config, catalog.clone(), ingest.clone(), host, drivers(&config)?)
+            .await
+            .context("cannot start the scaling engine")?;
+
+        let readiness = Readiness::default();
+        let state = ApiState {
+            catalog,
+            engine: engine.clone(),
+            ingest: ingest.clone(),
+            store: StoreProbe::new(Arc::clone(&store)),
+            readiness: readiness.clone(),
+            agents_address: advertised(&config, &ingest).to_string(),
+        };
+        let http = Http::start(config.http_listen, state).await?;
+        readiness.set_ready();
+        tracing::info!(http = %http.address, agents = %ingest.local_addr(), "serving");
+        Ok(Self { config, http, ingest, engine, store, readiness, operator_token })
+    }
+
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.http.address
+    }
+
+    pub(crate) fn agents_address(&self) -> SocketAddr {
+        self.ingest.local_addr()
+    }
+
+    pub(crate) fn operator_token(&self) -> &SecretString {
+        &self.operator_token
+    }
+
+    fn operator_token_file(&self) -> std::path::PathBuf {
+        self.config.data_dir.join(keys::OPERATOR_TOKEN)
+    }
+
+    /// Ends everything within the configured time. Instances go on running: they are not ours to end.
+    pub(crate) async fn drain(self) {
+        tracing::info!("draining");
+        self.readiness.set_draining();
+        let Self { config, http, ingest, engine, store, .. } = self;
+        let orderly = async {
+            http.stop().await;
+            engine.drain(config.drain_timeout).await;
+            ingest.drain(config.drain_timeout).await;
+            store.close().await;
+        };
+        if tokio::time::timeout(config.drain_timeout, orderly).await.is_err() {
+            tracing::warn!(timeout = ?config.drain_timeout, "not everything ended in time");
+        }
+    }
+}
+
+fn server_names(config: &Config) -> Vec<String> {
+    let mut names = vec![config.server_name.clone()];
+    let address = config.agents_advertise.unwrap_or(config.agents_listen).ip();
+    if !address.is_unspecified() {
+        names.push(address.to_string());
+    }
+    names
+}
+
+/// What instances are told to connect to: the bound port, and a wildcard address replaced by loopback.
+fn advertised(config: &Config, ingest: &Ingest) -> SocketAddr {
+    config.agents_advertise.unwrap_or_else(|| {
+        let mut address = ingest.local_addr();
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        address
+    })
+}
+
+/// A policy is compiled in a process of its own: the compiler takes memory as it pleases and may fail badly.
+async fn policy_host(config: &Config, catalog: &Catalog) -> anyhow::Result<PolicyHost> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let key = catalog.get_or_create_blob(POLICY_CACHE_KEY, || keys::random::<32>().to_vec()).await?;
+    let key: [u8; 32] = key.expose().try_into().context("the key of the policy cache is damaged")?;
+    let host = HostConfig {
+        limits: Limits::default(),
+        compiler: Compiler::Command {
+            program,
+            arguments: vec!["compile-policy".to_owned()],
+            limits: CompileLimits::default(),
+        },
+        cache: Some(CacheConfig {
+            directory: config.data_dir.join("policy-cache"),
+            key: CacheKey::new(&key),
+            max_bytes: POLICY_CACHE_BYTES,
+        }),
+    };
+    PolicyHost::new(host).context("cannot set up the policy host")
+}
+
+fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
+    let mut drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(DryRunDriver::new())];
+    match config.agent_binary.clone().or_else(agent_binary::find) {
+        Some(binary) => {
+            let process = ProcessConfig::new(binary, config.data_dir.join("instances"));
+            drivers.push(Arc::new(ProcessDriver::new(process).context("cannot set up the process driver")?));
+        }
+        None => tracing::warn!("no outrigger-agent found: the process driver is not available"),
+    }
+    Ok(drivers)
+}
+
+/// The HTTP listener and its end.
+struct Http {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+/// How long answers under way may take when the server stops; live streams would take for ever.
+const HTTP_DRAIN: Duration = Duration::from_secs(5);
+
+impl Http {
+    async fn start(listen: SocketAddr, state: ApiState) -> anyhow::Result<Self> {
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("cannot serve the admin API on {listen}"))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let service = outrigger_api::router(state).into_make_service_with_connect_info::<SocketAddr>();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serve = axum::serve(listener, service).with_graceful_shutdown(async move {
+            // A dropped sender means the same as a sent word.
+            let _ = stopped.await;
+        });
+        let task = tokio::spawn(async move { serve.await });
+        Ok(Self { address, stop, task })
+    }
+
+    async fn stop(self) {
+        // The task may have ended by itself, which its result below tells.
+        let _ = self.stop.send(());
+        match tokio::time::timeout(HTTP_DRAIN, self.task).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "the HTTP server failed"),
+            Ok(Err(error)) => tracing::warn!(%error, "the HTTP server panicked"),
+            Err(_) => tracing::info!("requests were under way when the HTTP server stopped"),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The files of the data directory that hold keys: the master key and the operator's token.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use outrigger_catalog::Catalog;
+use outrigger_secrets::{MasterKey, MasterKeySource, SecretString};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::config::{Config, MasterKeyChoice};
+
+const MASTER_KEY: &str = "master.key";
+/// Holds the operator's token, which is whatever this file says; readable by its owner alone.
+pub(super) const OPERATOR_TOKEN: &str = "operator-token";
+
+/// Bytes from the operating system.
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system provides randomness");
+    bytes
+}
+
+/// 192 random bits as text.
+pub(crate) fn random_text() -> String {
+    URL_SAFE_NO_PAD.encode(random::<24>())
+}
+
+/// Makes the data directory if it is not there, for its owner alone.
+pub(super) fn prepare_directory(directory: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("cannot create the data directory {}", directory.display()))?;
+    // Found out now, with this path in the message, rather than by whichever part writes first.
+    let probe = directory.join(".writable");
+    fs::write(&probe, b"")
+        .and_then(|()| fs::remove_file(&probe))
+        .with_context(|| format!("cannot write to the data directory {}", directory.display()))
+}
+
+/// The master key that the settings name. One is made only for a database that does not exist yet.
+pub(super) fn master_key(config: &Config, is_new: bool) -> anyhow::Result<MasterKey> {
+    let source = match &config.master_key {
+        MasterKeyChoice::Inline(text) => MasterKeySource::Inline(text.clone()),
+        MasterKeyChoice::File(path) => MasterKeySource::File(path.clone()),
+        MasterKeyChoice::DataDir => {
+            let path = config.data_dir.join(MASTER_KEY);
+            let exists = path.try_exists().with_context(|| format!("cannot look at {}", path.display()))?;
+            if !exists && !is_new {
+                bail!(
+                    "the master key {} is missing, and the database beside it was made with one: put it back, or name \
+                     it with master_key_file",
+                    path.display()
+                );
+            }
+            if !exists {
+                write_new(&path, &MasterKey::generate().to_text())?;
+            }
+            MasterKeySource::File(path)
+        }
+    };
+    source.load().context("cannot load the master key")
+}
+
+/// Makes sure that there is an operator whose token stands in the data directory.
+pub(super) async fn operator_token(config: &Config, catalog: &Catalog) -> anyhow::Result<SecretString> {
+    let path = config.data_dir.join(OPERATOR_TOKEN);
+    if !path.try_exists().with_context(|| format!("cannot look at {}", path.display()))? {
+        // Written before the database learns of it: a crash in between leaves a token that the next start makes valid.
+        write_new(&path, &SecretString::from(format!("ogr_operator_{}", random_text())))?;
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let token = SecretString::from(text.trim().to_owned());
+    catalog
+        .ensure_operator(Some(token.clone()))
+        .await
+        .with_context(|| format!("cannot use the operator token in {}", path.display()))?;
+    Ok(token)
+}
+
+/// Writes a secret into a file that must not exist, durably.
+fn write_new(path: &Path, secret: &SecretString) -> anyhow::Result<()> {
+    let write = || -> std::io::Result<()> {
+        // Written aside and linked, so that the file is either absent or whole.
+        let next = path.with_extension("new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        file.write_all(secret.expose().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        let linked = fs::hard_link(&next, path);
+        fs::remove_file(&next)?;
+        linked?;
+        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
