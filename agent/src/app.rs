@@ -325,7 +325,7 @@ impl Agent {
         self.telemetry.forward(self.shell.output.take_lines(), &self.link);
         if self.link.is_connected() {
             let confirmed = async {
-                while self.link.has_pending_logs() {
+                while self.telemetry.program_spoke() && self.link.has_pending_logs() {
                     self.link.acknowledged().await;
                 }
             };

@@ -104,7 +104,8 @@ impl Agent {
     /// When it does not end in time.
     pub async fn exit_code(&mut self) -> Result<i32> {
         use std::os::unix::process::ExitStatusExt as _;
-        let status = tokio::time::timeout(crate::PATIENCE, self.child.wait()).await.context("the agent does not end")??;
+        let status =
+            tokio::time::timeout(crate::PATIENCE, self.child.wait()).await.context("the agent does not end")??;
         Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
     }
 }

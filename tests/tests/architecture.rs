@@ -80,7 +80,19 @@ fn heavy_crates_stay_in_their_own_room() {
 #[test]
 fn pure_crates_have_no_runtime_and_no_io() {
     let workspace = Workspace::read();
-    let impure = ["tokio", "tokio-util", "quinn", "redb", "wasmtime", "axum", "reqwest", "rustix", "libc", "socket2", "getrandom"];
+    let impure = [
+        "tokio",
+        "tokio-util",
+        "quinn",
+        "redb",
+        "wasmtime",
+        "axum",
+        "reqwest",
+        "rustix",
+        "libc",
+        "socket2",
+        "getrandom",
+    ];
     for pure in ["outrigger-scaling"] {
         for dependency in &workspace.normal[pure] {
             assert!(!impure.contains(&dependency.as_str()), "{pure} depends on {dependency}");

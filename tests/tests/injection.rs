@@ -1,7 +1,7 @@
 //! What is set in the control plane arrives in the program, byte for byte, or the program does not start.
 
 use anyhow::{Context as _, Result};
-use outrigger_tests::{Agent, Server, ServerOptions, binary, test_program};
+use outrigger_tests::{Agent, Server, ServerOptions, binary, eventually, is_running, test_program};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -48,7 +48,8 @@ async fn values_of_every_kind_arrive_byte_for_byte() -> Result<()> {
     ]))
     .await?;
     let token = fixture.token(json!({})).await?;
-    let program = test_program(&["print", "PLAIN", "SECRET", "EMPTY", "UNICODE", "LINES", "PORT_NUMBER", "OUTRIGGER_JOIN_TOKEN"]);
+    let program =
+        test_program(&["print", "PLAIN", "SECRET", "EMPTY", "UNICODE", "LINES", "PORT_NUMBER", "OUTRIGGER_JOIN_TOKEN"]);
     let mut agent = fixture.agent("agent", Some(&token), &[], &program)?;
     assert_eq!(agent.exit_code().await?, 0, "{}", agent.stderr());
     let expected = "PLAIN=plain\nSECRET=s3cr3t=\"quoted\" $HOME\nEMPTY=\nUNICODE=grüße 🚢\nLINES=first\nsecond\n\n\
@@ -105,6 +106,16 @@ async fn the_program_s_exit_code_is_the_agent_s() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_the_program_leaves_behind_is_ended_with_it() -> Result<()> {
+    let fixture = Fixture::with(json!([{ "key": "A", "value": "1" }])).await?;
+    let token = fixture.token(json!({})).await?;
+    let mut agent = fixture.agent("agent", Some(&token), &[], &test_program(&["orphans"]))?;
+    assert_eq!(agent.exit_code().await?, 0, "{}", agent.stderr());
+    let orphan: i32 = agent.stdout().trim().parse().context("the program prints the pid that it leaves behind")?;
+    eventually("the orphan is gone", || std::future::ready(Ok((!is_running(orphan)).then_some(())))).await
+}
+
+#[tokio::test]
 async fn only_a_fresh_right_token_lets_an_agent_in() -> Result<()> {
     let fixture = Fixture::with(json!([{ "key": "A", "value": "1" }])).await?;
     let program = test_program(&["print", "A"]);
@@ -123,7 +134,10 @@ async fn only_a_fresh_right_token_lets_an_agent_in() -> Result<()> {
     assert_eq!(first.exit_code().await?, 0, "{}", first.stderr());
     refused("used", &used, &["used"]).await?;
 
-    let short = fixture.token(json!({ "ttl": "1ms" })).await?;
+    let short = fixture.token(json!({ "ttl": "1s" })).await?;
+    let made = std::time::Instant::now();
+    let over = || std::future::ready(Ok((made.elapsed() > std::time::Duration::from_secs(1)).then_some(())));
+    eventually("the token's time is over", over).await?;
     refused("expired", &short, &["expired"]).await?;
 
     refused("garbage", "ogr_join_garbage", &["token"]).await?;
@@ -171,7 +185,8 @@ async fn with_the_control_plane_away_the_last_known_good_environment_starts_the_
 
 #[tokio::test]
 async fn agent_usage_errors_exit_with_2() -> Result<()> {
-    let output = tokio::process::Command::new(binary("outrigger-agent")).arg("run").arg("--no-such-flag").output().await?;
+    let output =
+        tokio::process::Command::new(binary("outrigger-agent")).arg("run").arg("--no-such-flag").output().await?;
     assert_eq!(output.status.code(), Some(2));
     Ok(())
 }

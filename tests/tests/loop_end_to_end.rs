@@ -34,9 +34,14 @@ impl Fixture {
         format!("/api/deployments/{}{rest}", self.deployment)
     }
 
+    /// The deployment is RUNNING with exactly `count` instances, all of them ready.
     async fn ready(&self, count: usize) -> Result<Vec<Value>> {
-        let (api, path) = (self.server.api().clone(), self.path("/instances"));
-        eventually(&format!("{count} ready instances"), || ready(&api, &path, count)).await
+        let (api, path, status) = (self.server.api().clone(), self.path("/instances"), self.path("/status"));
+        eventually(&format!("{count} ready instances"), || async {
+            let running = api.get(&status).await?["status"] == "RUNNING";
+            Ok(ready(&api, &path, count).await?.filter(|_| running))
+        })
+        .await
     }
 
     /// Stops everything that the deployment started, so that a test leaves nothing behind.
@@ -204,7 +209,8 @@ async fn a_killed_agent_is_replaced() -> Result<()> {
     .await?;
     assert_eq!(replaced.len(), 1);
     let program = i32::try_from(program)?;
-    eventually("the program of the dead agent is gone too", || async { Ok((!is_running(program)).then_some(())) }).await?;
+    eventually("the program of the dead agent is gone too", || async { Ok((!is_running(program)).then_some(())) })
+        .await?;
     fixture.stop().await
 }
 

@@ -1,9 +1,9 @@
 //! A network that goes away and comes back.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
 use outrigger_tests::{Server, ServerOptions, eventually, test_program};
@@ -112,6 +112,7 @@ async fn after_a_cut_the_agent_comes_back_by_itself_and_gets_what_it_missed() ->
 
     api.post(&format!("/api/deployments/{deployment}/stop"), json!({})).await?;
     let status = format!("/api/deployments/{deployment}/status");
-    eventually("it is stopped", || async { Ok((api.get(&status).await?["status"] == "STOPPED").then_some(())) }).await?;
+    eventually("it is stopped", || async { Ok((api.get(&status).await?["status"] == "STOPPED").then_some(())) })
+        .await?;
     server.terminate().await
 }

@@ -95,6 +95,7 @@ async fn a_secret_is_in_the_program_and_nowhere_else() -> Result<()> {
 
     api.post(&format!("/api/deployments/{deployment}/stop"), json!({})).await?;
     let status = format!("/api/deployments/{deployment}/status");
-    eventually("it is stopped", || async { Ok((api.get(&status).await?["status"] == "STOPPED").then_some(())) }).await?;
+    eventually("it is stopped", || async { Ok((api.get(&status).await?["status"] == "STOPPED").then_some(())) })
+        .await?;
     server.terminate().await
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use outrigger_protocol::log::LogStream;
 use outrigger_protocol::time::UnixMillis;
 use tokio::sync::oneshot;
 
@@ -30,6 +31,8 @@ pub(super) struct Telemetry {
     sampler: Option<Sampler>,
     requests: Option<RequestMeter>,
     stop_proxy: Option<oneshot::Sender<()>>,
+    /// The program has printed something.
+    program_spoke: bool,
 }
 
 impl Telemetry {
@@ -45,6 +48,7 @@ impl Telemetry {
             sampler: None,
             requests: None,
             stop_proxy: None,
+            program_spoke: false,
         };
         if let Some(route) = config.proxy {
             let proxy = Proxy::bind(route.listen, route.upstream, ProxyLimits::default()).await?;
@@ -90,9 +94,18 @@ impl Telemetry {
     }
 
     /// Hands log lines to the spool.
-    pub(super) fn forward(&self, lines: LogRecords, link: &Link) {
-        lines.records.into_iter().for_each(|record| link.push_record(record));
+    pub(super) fn forward(&mut self, lines: LogRecords, link: &Link) {
+        for record in lines.records {
+            self.program_spoke |= record.stream != LogStream::Agent;
+            link.push_record(record);
+        }
         link.count_dropped_lines(lines.dropped);
+    }
+
+    /// Whether there are lines of the program that are worth waiting for at the end. The agent's own are not: what they
+    /// say is in its messages.
+    pub(super) const fn program_spoke(&self) -> bool {
+        self.program_spoke
     }
 
     /// The program is being stopped for good: no new connections, so that clients go elsewhere, and time for the requests

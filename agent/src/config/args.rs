@@ -11,11 +11,13 @@ use super::{Assignment, ProxyRoute, duration};
 use crate::environment::Inherit;
 use crate::supervisor::RestartPolicy;
 
+/// More often costs more than it tells; more seldom is no observation.
+const SAMPLE_INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+
 /// Runs a program with the environment that its control plane holds for it, and keeps both informed.
 #[derive(Debug, Parser)]
 #[command(name = "outrigger-agent", version, max_term_width = 100, subcommand_required = true)]
-#[command(after_help = "Exit codes of `run`: the program's own (128 + n when signal n ended it), 1 when the agent \
-    failed,\n2 for a wrong command line, 126 when the program cannot be executed, 127 when it was not found.")]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -24,7 +26,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a program with its environment and supervise it.
-    #[command(long_about = RUN)]
+    #[command(long_about = RUN, after_help = EXIT_CODES)]
     Run(Box<RunArgs>),
     /// Show what the agent of a state directory is doing.
     #[command(long_about = STATUS)]
@@ -33,14 +35,15 @@ pub(crate) enum Command {
 
 const RUN: &str = "Start a program with its environment and supervise it.
 
-The agent connects to the control plane, enrols with a one-time join token when the state directory holds no
-identity yet, receives the environment sealed to its own key, checks it and starts the program with it. While the
-program runs, the agent forwards signals, reaps orphans, measures, ships logs and applies new configuration. When
-the control plane cannot be reached, the last configuration that worked is used, unless --require-fresh.
+The agent connects to the control plane, enrols with a one-time join token when the state directory holds no \
+identity yet, receives the environment sealed to its own key, checks it and starts the program with it. While the \
+program runs, the agent forwards signals, reaps orphans, measures, ships logs and applies new configuration. When \
+the control plane cannot be reached, the last configuration that worked is used, unless --require-fresh.";
 
-The program's exit code becomes the agent's.";
+const EXIT_CODES: &str = "Exit codes of `run`: the program's own (128 + n when signal n ended it), 1 when the agent \
+failed, 2 for a wrong command line, 126 when the program cannot be executed, 127 when it was not found.";
 
-const STATUS: &str = "Show what the agent of a state directory is doing: its connection, the configuration that runs,
+const STATUS: &str = "Show what the agent of a state directory is doing: its connection, the configuration that runs, \
 the last one that failed, the program and what waits to be sent. Never shows a value of a variable.
 
 Exit code 0 when an agent answered, 1 when none runs there.";
@@ -49,7 +52,8 @@ Exit code 0 when an agent answered, 1 when none runs there.";
 #[command(next_line_help = true)]
 pub(crate) struct RunArgs {
     /// Address of the control plane's agent port, for example 127.0.0.1:7701.
-    #[arg(long, value_name = "HOST:PORT", env = "OUTRIGGER_CONTROL_PLANE", help_heading = "Control plane")]
+    #[arg(long, value_name = "HOST:PORT", env = "OUTRIGGER_CONTROL_PLANE", value_parser = host_port)]
+    #[arg(help_heading = "Control plane")]
     pub control_plane: String,
 
     /// Name that the control plane's certificate must carry.
@@ -136,7 +140,7 @@ pub(crate) struct RunArgs {
     pub proxy: Option<ProxyRoute>,
 
     /// How often to sample. [default: what the control plane says]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Observation")]
+    #[arg(long, value_name = "TIME", value_parser = sample_interval, help_heading = "Observation")]
     pub sample_interval: Option<Duration>,
 
     /// Do not read the program's output: it writes to the agent's own stdout and stderr directly, and no log lines
@@ -213,6 +217,19 @@ impl From<RestartArg> for RestartPolicy {
             RestartArg::Always => Self::Always,
         }
     }
+}
+
+fn host_port(text: &str) -> Result<String, String> {
+    let well_formed = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
+    if well_formed { Ok(text.to_owned()) } else { Err("expected HOST:PORT, for example 127.0.0.1:7701".to_owned()) }
+}
+
+fn sample_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration::parse(text).map_err(|error| error.to_string())?;
+    let sensible = SAMPLE_INTERVALS.0..=SAMPLE_INTERVALS.1;
+    if sensible.contains(&interval) { Ok(interval) } else { Err("expected 100ms to 1h".to_owned()) }
 }
 
 impl std::str::FromStr for Assignment {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use outrigger_protocol::environment::{Entry, Environment, VariableKind};
 use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
@@ -74,11 +74,15 @@ impl Authority {
         (vec![leaf, self.ca.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
     }
 
-    fn issue(&self, csr: Vec<u8>) -> (AgentId, Vec<Vec<u8>>) {
+    /// A certificate that is valid since and for these times around now.
+    fn issue(&self, csr: Vec<u8>, (begun, life): (Duration, Duration)) -> (AgentId, Vec<Vec<u8>>) {
         let mut request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr)).unwrap();
         let key = rcgen::PublicKeyData::der_bytes(&request.public_key).to_vec();
         let agent = *self.agents.lock().unwrap().entry(key).or_insert_with(AgentId::generate);
+        let not_before = SystemTime::now() - begun;
         request.params = CertificateParams::default();
+        request.params.not_before = not_before.into();
+        request.params.not_after = (not_before + life).into();
         request.params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(agent_uri(agent)).unwrap())];
         request.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let leaf = request.signed_by(&self.issuer()).unwrap().der().to_vec();
@@ -102,6 +106,8 @@ pub(crate) struct Seen {
     turn_away: Option<CloseCode>,
     /// Enrolments that are answered by silence, as when the answer is lost.
     lost_answers: usize,
+    /// When certificates begin, before now, and how long they live; a day from now when unset.
+    certificates: Option<(Duration, Duration)>,
     /// Metric batches are recorded and not acknowledged.
     deaf: bool,
 }
@@ -242,6 +248,17 @@ impl Plane {
         self.close_all(code);
     }
 
+    /// Certificates from now on began `begun` ago and live for `life`.
+    pub(crate) fn certify(&self, begun: Duration, life: Duration) {
+        self.seen().certificates = Some((begun, life));
+    }
+
+    /// Another node of the same control plane, which offers the same.
+    pub(crate) fn sibling(&self) -> Self {
+        let seen = Seen { offer: self.seen().offer.clone(), ..Seen::default() };
+        Self::listen("127.0.0.1:0".parse().unwrap(), self.shared.authority.clone(), seen)
+    }
+
     pub(crate) fn lose_answers(&self, count: usize) {
         self.seen().lost_answers = count;
     }
@@ -283,6 +300,11 @@ impl Drop for Plane {
 }
 
 impl Shared {
+    fn certificates(&self) -> (Duration, Duration) {
+        const DAY: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(86_400));
+        self.seen.lock().unwrap().certificates.unwrap_or(DAY)
+    }
+
     fn note(&self, change: impl FnOnce(&mut Seen)) {
         change(&mut self.seen.lock().unwrap());
         self.changed.notify_all();
@@ -323,7 +345,7 @@ async fn enroll(mut enrollment: Enrollment, shared: &Shared) {
         let _ = enrollment.respond(refused).await;
         return;
     }
-    let (agent, chain) = shared.authority.issue(csr);
+    let (agent, chain) = shared.authority.issue(csr, shared.certificates());
     let mut lost = false;
     shared.note(|seen| {
         seen.enrolments += 1;
@@ -383,6 +405,10 @@ async fn converse(connection: AgentConnection, shared: &Arc<Shared>) {
             message = reader.next() => match message {
                 Ok(Some(message)) => {
                     let leaving = matches!(message, AgentMessage::Goodbye { .. });
+                    if let AgentMessage::Renew { csr } = &message {
+                        let (_, chain) = shared.authority.issue(csr.clone(), shared.certificates());
+                        let _ = writer.send(&ServerMessage::Renewed { chain }).await;
+                    }
                     shared.note(|seen| seen.messages.push(message));
                     if leaving {
                         return connection.close(CloseCode::Normal, "");

@@ -4,12 +4,12 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use outrigger_agent::status::Report;
-use outrigger_protocol::message::AgentMessage;
+use outrigger_protocol::message::{AgentMessage, ServerMessage};
 use outrigger_protocol::metric::Metric;
 use outrigger_protocol::transport::CloseCode;
 use rustix::process::Signal;
 
-use crate::plane::{Plane, plain};
+use crate::plane::{Plane, Seen, plain};
 use crate::sandbox::{Sandbox, eventually, finish, text};
 
 const SHOW: &str = "echo \"$MODE\"";
@@ -168,4 +168,61 @@ fn a_drain_brings_the_agent_back_and_a_replacement_does_not_stop_the_program() {
     }
     plane.wait("connected again", |seen| (seen.connections == 3).then_some(()));
     assert_eq!(agent.stop().status.code(), Some(143));
+}
+
+#[test]
+fn a_redirect_is_followed() {
+    let plane = Plane::offering(vec![plain("MODE", "good")]);
+    let other = plane.sibling();
+    let sandbox = Sandbox::new(&plane);
+    let agent = sandbox.start(&[], "echo ready; exec sleep 1000");
+    agent.expect_line("ready");
+    plane.say(&ServerMessage::Redirect { address: other.address.to_string() });
+    other.wait("the agent comes to the other node", |seen| (seen.connections == 1).then_some(()));
+    // When that one goes, the configured address is the one to come back to.
+    other.close_all(CloseCode::Overloaded);
+    plane.wait("the agent comes back", |seen| (seen.connections == 2).then_some(()));
+    assert_eq!(agent.stop().status.code(), Some(143));
+}
+
+#[test]
+fn a_certificate_is_renewed_before_it_runs_out() {
+    let plane = Plane::offering(vec![plain("MODE", "good")]);
+    // 90 % of its life is over: renewal is due.
+    plane.certify(Duration::from_secs(900), Duration::from_secs(1_000));
+    let sandbox = Sandbox::new(&plane);
+    let agent = sandbox.start(&[], "echo ready; exec sleep 1000");
+    agent.expect_line("ready");
+    let identity = sandbox.state_dir().join("identity");
+    let lines = || -> Vec<String> { std::fs::read_to_string(&identity).unwrap().lines().map(str::to_owned).collect() };
+    let asked =
+        |seen: &Seen| seen.messages.iter().filter(|message| matches!(message, AgentMessage::Renew { .. })).count();
+    plane.wait("the agent asks", |seen| (asked(seen) >= 1).then_some(()));
+    // What it gets is as old as the first: it asks again. Then it gets a fresh one, and is content.
+    let before = lines();
+    plane.certify(Duration::ZERO, Duration::from_secs(86_400));
+    eventually("the renewed certificate is on disk", || lines() != before);
+    let changed = before.iter().zip(lines()).filter(|(old, new)| *old != new).count();
+    assert_eq!(changed, 1, "the leaf alone: the keys, the ids and the CA are the same");
+    plane.close_all(CloseCode::Overloaded);
+    plane.wait("the agent comes back with it", |seen| (seen.connections == 2).then_some(()));
+    assert_eq!(agent.stop().status.code(), Some(143));
+}
+
+#[test]
+fn an_agent_whose_certificate_has_expired_needs_a_new_token_and_nothing_else() {
+    let plane = Plane::offering(vec![plain("MODE", "good")]);
+    plane.certify(Duration::from_secs(100), Duration::from_secs(50));
+    let sandbox = Sandbox::new(&plane);
+    let output = sandbox.script(&["--start-timeout", "2s"], SHOW);
+    let complaint = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint.contains("certificate has expired"), "{complaint}");
+    let key = |text: String| text.lines().find(|line| line.starts_with("signing-key")).map(str::to_owned).unwrap();
+    let identity = sandbox.state_dir().join("identity");
+    let before = key(std::fs::read_to_string(&identity).unwrap());
+    plane.certify(Duration::ZERO, Duration::from_secs(86_400));
+    assert_eq!(text(&sandbox.script(&[], SHOW).stdout), "good\n");
+    assert_eq!(plane.seen().enrolments, 2);
+    assert_eq!(key(std::fs::read_to_string(&identity).unwrap()), before);
 }

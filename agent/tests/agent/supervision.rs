@@ -56,8 +56,10 @@ fn what_cannot_be_executed_gives_a_shells_codes_and_one_sentence() {
         assert_eq!(output.status.code(), Some(code), "{complaint}");
         assert!(complaint.contains(words) && complaint.lines().count() == 1, "{complaint}");
     }
-    let usage = finish(std::process::Command::new(env!("CARGO_BIN_EXE_outrigger-agent")).args(["run", "--nonsense"]));
-    assert_eq!(usage.status.code(), Some(2));
+    for options in [["--nonsense", "x"], ["--control-plane", "no-port"], ["--stop-grace", "10"]] {
+        let mut run = sandbox.run(&options, &["true"]);
+        assert_eq!(finish(&mut run).status.code(), Some(2), "{options:?}");
+    }
 }
 
 #[test]

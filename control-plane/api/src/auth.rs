@@ -38,9 +38,9 @@ pub(crate) fn origin(parts: &Parts) -> Origin {
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let value = headers.get(header::AUTHORIZATION).ok_or_else(|| {
-        ApiError::unauthorized("Authentication required: send `Authorization: Bearer TOKEN`")
-    })?;
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .ok_or_else(|| ApiError::unauthorized("Authentication required: send `Authorization: Bearer TOKEN`"))?;
     value
         .to_str()
         .ok()

@@ -91,7 +91,11 @@ async fn split(request: Request, state: &ApiState) -> Result<(Parts, Bytes), Api
     let copy = Request::from_parts(parts.clone(), body);
     let bytes = Bytes::from_request(copy, state).await.map_err(|rejection| {
         if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::new(rejection.status(), "too_large", "payload too large: the body exceeds the limit of this route")
+            ApiError::new(
+                rejection.status(),
+                "too_large",
+                "payload too large: the body exceeds the limit of this route",
+            )
         } else {
             ApiError::malformed("the body could not be read to its end")
         }

@@ -108,7 +108,8 @@ impl Core {
         match self.catalog.put_event(event.clone()).await {
             Ok(()) => self.tell_event(&event),
             Err(error) => {
-                tracing::warn!(deployment = %event.deployment, error = &error as &dyn std::error::Error, "an event is not kept");
+                let deployment = event.deployment;
+                tracing::warn!(%deployment, error = &error as &dyn std::error::Error, "an event is not kept");
             }
         }
     }

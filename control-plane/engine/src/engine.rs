@@ -155,7 +155,8 @@ impl Engine {
     /// Destroys a deployment that does not run. Developer.
     ///
     /// # Errors
-    /// [`outrigger_catalog::CatalogError::Conflict`] unless it is stopped, failed or pending and its instances are gone.
+    /// [`outrigger_catalog::CatalogError::Conflict`] unless it is stopped, failed or pending and its instances are
+    /// gone.
     pub async fn delete(&self, actor: &Actor, id: DeploymentId) -> Result<(), EngineError> {
         lifecycle::delete(&self.core, actor, id).await
     }
@@ -259,8 +260,8 @@ impl Engine {
         self.core.stats.read(self.core.roster.len(), self.core.executor.len())
     }
 
-    /// Begins nothing more, and waits for the driver calls that are under way, at most until `deadline`. Instances go on
-    /// running; what is left undone is written down and done by the next start.
+    /// Begins nothing more, and waits for the driver calls that are under way, at most until `deadline`. Instances go
+    /// on running; what is left undone is written down and done by the next start.
     pub async fn drain(&self, deadline: Duration) {
         self.core.cancel.cancel();
         self.tasks.ended().await;

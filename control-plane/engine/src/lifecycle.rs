@@ -310,7 +310,8 @@ pub(crate) async fn cannot_provision(core: &Arc<Core>, id: DeploymentId, reason:
         Ok::<(), EngineError>(())
     };
     if let Err(error) = given_up.await {
-        tracing::warn!(deployment = %id, error = &error as &dyn std::error::Error, "cannot write down that a deployment failed");
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(deployment = %id, error, "cannot write down that a deployment failed");
     }
 }
 

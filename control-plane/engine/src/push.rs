@@ -1,8 +1,8 @@
 //! New configuration, on its way to the deployments that run with it.
 //!
-//! The catalog tells which environment has changed; every deployment that runs with it is pushed to, and what its agents
-//! report comes back as events. Which generation an agent runs is ingest's to know: here is only told what people want to
-//! hear, once per generation.
+//! The catalog tells which environment has changed; every deployment that runs with it is pushed to, and what its
+//! agents report comes back as events. Which generation an agent runs is ingest's to know: here is only told what people
+//! want to hear, once per generation.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,7 +93,8 @@ async fn apply_settings(core: &Core, actor: &Actor, id: DeploymentId) {
         Ok(deployment) => core.ingest.apply_settings(&deployment),
         Err(CatalogError::NotFound { .. }) => {}
         Err(error) => {
-            tracing::warn!(deployment = %id, error = &error as &dyn std::error::Error, "settings are not told to the agents");
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(deployment = %id, error, "settings are not told to the agents");
         }
     }
 }
@@ -138,7 +139,7 @@ async fn push(core: &Arc<Core>, deployment: &Deployment, known: u64) -> Result<R
         core.pushed.begun(deployment.id, generation);
     }
     let rollout = core.ingest.push(deployment).await.map_err(EngineError::Push)?;
-    if rollout.generation > known {
+    if rollout.generation > known && rollout.total > 0 {
         core.stats.add(Count::Pushes, 1);
         let kind = EventKind::ConfigPushed { generation: rollout.generation };
         let message = format!("config generation {} pushed to {}", rollout.generation, rollout.total);

@@ -2,8 +2,8 @@
 //!
 //! At the start, every few seconds, and when something has died: intents that were not finished are carried out again,
 //! instances that ended on their own are written off and replaced ([`crash_loop`] says how soon), sandboxes that nobody
-//! wrote down are ended. What to do is a plan, made by a pure function ([`plan`]); a driver that cannot be asked takes no
-//! part in it, so that an outage of the driver looks like nothing at all and not like the loss of everything.
+//! wrote down are ended. What to do is a plan, made by a pure function ([`plan`]); a driver that cannot be asked takes
+//! no part in it, so that an outage of the driver looks like nothing at all and not like the loss of everything.
 
 mod crash_loop;
 mod plan;
@@ -161,7 +161,7 @@ async fn carry_out(
 async fn write_off(core: &Core, organization: OrganizationId, lost: &Lost) -> Result<(), CatalogError> {
     let instance = core.catalog.instance_lost(organization, lost.instance, &lost.message).await?;
     core.stats.add(Count::Lost, 1);
-    tracing::warn!(deployment = %lost.deployment, instance = %lost.instance, reason = lost.message, "an instance is lost");
+    tracing::warn!(deployment = %lost.deployment, reason = lost.message, "an instance is lost");
     if let Some(agent) = instance.agent {
         core.ingest.revoke(agent);
     }

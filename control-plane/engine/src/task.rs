@@ -13,8 +13,8 @@ use crate::stats::{Count, Stats};
 /// A task that lives as long as the engine.
 ///
 /// None of them may end by itself. One that does, or that panics, is logged, counted and started again after a pause:
-/// each begins by reading the state of things from the catalog, so nothing is lost but its place. What is under way when
-/// the engine is cancelled, the kind says.
+/// each begins by reading the state of things from the catalog, so nothing is lost but its place. What becomes of it
+/// when the engine is cancelled, its kind says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TaskKind {
     /// Looks at deployments. Cancelled: a look is dropped; what it was about to write down is there or not, as one.

@@ -11,7 +11,7 @@ mod lanes;
 mod open;
 mod talk;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ use crate::server::Inner;
 use crate::shards::lock;
 use crate::stats::{Count, Reject};
 
+/// An agent that talks all the time is asked this often all the same: the answer says how its clock stands.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
 /// How long an agent that was told of a drain may take to leave by itself.
 const LEAVE_GRACE: Duration = Duration::from_secs(2);
 
@@ -45,6 +47,8 @@ pub(crate) struct Session {
     asked: AtomicU64,
     certificate_ends: AtomicU64,
     clock: Mutex<ClockOffset>,
+    /// Samples came with unbelievable times: the clock has to be measured again.
+    clock_doubted: AtomicBool,
     end: OnceLock<SessionEnd>,
 }
 
@@ -52,7 +56,7 @@ pub(crate) struct Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     Well,
-    /// Quiet for an interval, and not asked in this one.
+    /// Quiet for an interval or in doubt about its clock, and not asked in this interval.
     Ask,
     Silent,
     CertificateExpired,
@@ -61,15 +65,16 @@ pub(crate) enum Health {
 impl Session {
     fn new(connection: AgentConnection, seal_key: [u8; 32], clock: ClockOffset, uptime: Duration) -> Self {
         let certificate_ends = AtomicU64::new(connection.peer().not_after.as_millis());
-        let now = AtomicU64::new(millis(uptime));
+        let now = millis(uptime);
         Self {
             connection,
             seal_key,
             outbox: Outbox::default(),
-            heard: now,
-            asked: AtomicU64::new(0),
+            heard: AtomicU64::new(now),
+            asked: AtomicU64::new(now),
             certificate_ends,
             clock: Mutex::new(clock),
+            clock_doubted: AtomicBool::new(false),
             end: OnceLock::new(),
         }
     }
@@ -90,6 +95,10 @@ impl Session {
         *clock
     }
 
+    fn doubt_clock(&self) {
+        self.clock_doubted.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn silence(&self, uptime: Duration) -> Duration {
         Duration::from_millis(millis(uptime).saturating_sub(self.heard.load(Ordering::Relaxed)))
     }
@@ -104,8 +113,11 @@ impl Session {
             return Health::Silent;
         }
         let since_asked = millis(uptime).saturating_sub(self.asked.load(Ordering::Relaxed));
-        if quiet >= interval && since_asked >= millis(interval) {
+        let doubted = self.clock_doubted.load(Ordering::Relaxed);
+        let due = quiet >= interval || doubted || since_asked >= millis(CLOCK_CHECK);
+        if due && since_asked >= millis(interval) {
             self.asked.store(millis(uptime), Ordering::Relaxed);
+            self.clock_doubted.store(false, Ordering::Relaxed);
             return Health::Ask;
         }
         Health::Well

@@ -103,9 +103,8 @@ impl Config {
 }
 
 fn parse_dns_name(text: &str) -> Option<String> {
-    let label = |part: &str| {
-        (1..=63).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
+    let label =
+        |part: &str| (1..=63).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     (text.len() <= 253 && text.split('.').all(label)).then(|| text.to_owned())
 }
 

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::Client;
 use crate::config::{Config, Layers, SettingFlags, Sources};
+use crate::console;
 use crate::serve::{ControlPlane, random_text};
 use load::LoadState;
 use scenario::Scenario;
@@ -106,9 +107,11 @@ async fn play(control_plane: &ControlPlane, duration: Option<Duration>) -> anyho
     };
     generator.abort();
     screen.close();
-    println!("stopping: {} requests answered, {} failed", load.answered.load(Ordering::Relaxed), load.failed.load(Ordering::Relaxed));
+    let (answered, failed) = (load.answered.load(Ordering::Relaxed), load.failed.load(Ordering::Relaxed));
+    let told = console::line(format_args!("stopping: {answered} requests answered, {failed} failed"));
+    // Whatever went wrong above, what was started is stopped.
     let stopped = stop(&scenario).await;
-    shown.and(stopped)
+    shown.and(stopped).and(told.map_err(Into::into))
 }
 
 fn header(control_plane: &ControlPlane, token: &str, deployment: &str) -> Vec<String> {
@@ -119,7 +122,9 @@ fn header(control_plane: &ControlPlane, token: &str, deployment: &str) -> Vec<St
         format!("operator token {token}"),
         format!("{curl}/api/deployments/{deployment}/status"),
         format!("{curl}/api/deployments/{deployment}/decisions"),
-        format!("{curl}/api/deployments/{deployment}/scale -H 'Content-Type: application/json' -d '{{\"replicas\":2}}'"),
+        format!(
+            "{curl}/api/deployments/{deployment}/scale -H 'Content-Type: application/json' -d '{{\"replicas\":2}}'"
+        ),
     ]
 }
 
@@ -140,7 +145,7 @@ async fn show(
         ticks.tick().await;
         let status = scenario.status().await?;
         let fresh = view.update(&status, &scenario.instances().await?, &scenario.events().await?);
-        fresh.iter().for_each(|line| screen.say(line));
+        fresh.iter().try_for_each(|line| screen.say(line))?;
         load.set_targets(view.endpoints());
 
         let elapsed = started.elapsed();
@@ -148,25 +153,30 @@ async fn show(
             next_push = elapsed + load::PERIOD;
             let secret = random_text();
             let generation = scenario.change_secret(&secret).await?;
-            tell(screen, view, format!("changed API_KEY to {} (generation {generation})", service::fingerprint(&secret)));
+            tell(
+                screen,
+                view,
+                format!("changed API_KEY to {} (generation {generation})", service::fingerprint(&secret)),
+            )?;
         }
         let answer = load.last_answer();
         if answer != answered && !answer.is_empty() {
-            tell(screen, view, format!("the service answers: {answer}"));
+            tell(screen, view, format!("the service answers: {answer}"))?;
             answered = answer;
         }
         if elapsed >= next_summary {
             next_summary = elapsed + SUMMARY;
-            screen.say(&view.summary());
+            screen.say(&view.summary())?;
         }
         screen.draw(view)?;
     }
     Ok(())
 }
 
-fn tell(screen: &Screen, view: &mut View, line: String) {
-    screen.say(&line);
+fn tell(screen: &Screen, view: &mut View, line: String) -> anyhow::Result<()> {
+    screen.say(&line)?;
     view.tell(line);
+    Ok(())
 }
 
 async fn stop(scenario: &Scenario) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod console;
 mod demo;
 mod logging;
 mod serve;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::{Cli, Command};
+use console::ConsoleError;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -55,6 +57,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
 
 /// One sentence with its causes, on standard error.
 fn fail(error: &anyhow::Error) -> ExitCode {
+    if let Some(ConsoleError::ReaderLeft) = error.downcast_ref() {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("outrigger: {error:#}");
     ExitCode::FAILURE
 }

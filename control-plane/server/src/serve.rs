@@ -6,6 +6,7 @@
 
 mod keys;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,12 +48,23 @@ pub(crate) async fn run(args: ServerArgs) -> anyhow::Result<()> {
     let config = Config::compile(&layers)?;
     crate::logging::to_stderr(&config);
     let control_plane = ControlPlane::start(config).await?;
-    println!("api http://{}", control_plane.http_address());
-    println!("agents {}", control_plane.agents_address());
-    println!("operator token in {}", control_plane.operator_token_file().display());
+    announce(&control_plane);
     crate::signals::terminated().await;
     control_plane.drain().await;
     Ok(())
+}
+
+/// Where to find it, on standard output. Nobody has to be reading there.
+fn announce(control_plane: &ControlPlane) {
+    let lines = format!(
+        "api http://{}\nagents {}\noperator token in {}\n",
+        control_plane.http_address(),
+        control_plane.agents_address(),
+        control_plane.operator_token_file().display(),
+    );
+    if let Err(error) = std::io::stdout().write_all(lines.as_bytes()) {
+        tracing::debug!(%error, "nobody reads standard output");
+    }
 }
 
 /// A running control plane.
@@ -130,7 +142,9 @@ impl ControlPlane {
             http.stop().await;
             engine.drain(config.drain_timeout).await;
             ingest.drain(config.drain_timeout).await;
-            store.close().await;
+            if let Err(error) = store.close().await {
+                tracing::warn!(%error, "the store did not close cleanly; the next start repairs it");
+            }
         };
         if tokio::time::timeout(config.drain_timeout, orderly).await.is_err() {
             tracing::warn!(timeout = ?config.drain_timeout, "not everything ended in time");

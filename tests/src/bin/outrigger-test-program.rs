@@ -43,7 +43,8 @@ fn shell(script: &str) -> ExitCode {
 }
 
 fn orphans() -> ExitCode {
-    let child = Command::new("/bin/sh").arg("-c").arg("sleep 600 >/dev/null 2>&1 & echo $!").stdin(Stdio::null()).output();
+    let child =
+        Command::new("/bin/sh").arg("-c").arg("sleep 600 >/dev/null 2>&1 & echo $!").stdin(Stdio::null()).output();
     match child {
         Ok(output) => {
             print!("{}", String::from_utf8_lossy(&output.stdout));

@@ -52,10 +52,7 @@ async fn livez() -> Answer<Checks> {
     get, path = "/readyz", tag = "health", params(Verbosity), security(()),
     responses((status = 200, body = Envelope<Checks>), (status = 503, body = Failure)),
 )]
-async fn readyz(
-    State(state): State<ApiState>,
-    Query(verbosity): Query<Verbosity>,
-) -> Result<Answer<Checks>, ApiError> {
+async fn readyz(State(state): State<ApiState>, Query(verbosity): Query<Verbosity>) -> Result<Answer<Checks>, ApiError> {
     let mut checks = vec![store_check(&state.store.health()), serving_check(&state)];
     let failing: Vec<String> = checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.name, c.detail)).collect();
     if !failing.is_empty() {

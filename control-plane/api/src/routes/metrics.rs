@@ -107,9 +107,8 @@ impl Range {
         let to = problems.parse("to", self.to.as_deref(), TIME, parse_time).unwrap_or(now);
         let from = problems.parse("from", self.from.as_deref(), TIME, parse_time);
         let from = from.unwrap_or_else(|| to.saturating_sub(DEFAULT_SPAN));
-        let step = problems.parse("step", self.step.as_deref(), DURATION, |text| {
-            parse_duration(text).filter(|step| !step.is_zero())
-        });
+        let step = problems
+            .parse("step", self.step.as_deref(), DURATION, |text| parse_duration(text).filter(|step| !step.is_zero()));
         let step = step.unwrap_or(DEFAULT_STEP);
         if from >= to {
             problems.add("from", "has to be before `to`");
@@ -119,7 +118,8 @@ impl Range {
             problems.add("step", format!("gives {points} points, more than {MOST_POINTS}: use a longer step"));
         }
         let names = self.metric.as_deref().unwrap_or(DEFAULT_METRICS);
-        let metrics: Vec<String> = names.split(',').map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()).collect();
+        let metrics: Vec<String> =
+            names.split(',').map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()).collect();
         if metrics.is_empty() || metrics.len() > MOST_SERIES {
             problems.add("metric", format!("has to name 1 to {MOST_SERIES} metrics"));
         }

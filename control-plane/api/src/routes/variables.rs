@@ -13,10 +13,7 @@ use crate::shape::environment::{ChangedVariable, Generation, Revealed, Variable,
 use crate::state::ApiState;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, change_many))
-        .routes(routes!(put, delete))
-        .routes(routes!(reveal))
+    OpenApiRouter::new().routes(routes!(list, change_many)).routes(routes!(put, delete)).routes(routes!(reveal))
 }
 
 /// List the variables; secrets are masked

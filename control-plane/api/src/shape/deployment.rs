@@ -157,11 +157,13 @@ impl NewDeployment {
         let mut problems = Problems::default();
         let memory_bytes = self.resources.memory.as_ref().and_then(|size| match size {
             Size::Bytes(bytes) => Some(*bytes),
-            Size::Text(text) => problems.parse("resources.memory", Some(text), "bytes, or text such as 256MiB", parse_bytes),
+            Size::Text(text) => {
+                problems.parse("resources.memory", Some(text), "bytes, or text such as 256MiB", parse_bytes)
+            }
         });
-        let apply = self.apply_strategy.map_or(Some(ApplyStrategy::Restart { jitter: DEFAULT_JITTER }), |apply| {
-            apply.check(&mut problems)
-        });
+        let apply = self
+            .apply_strategy
+            .map_or(Some(ApplyStrategy::Restart { jitter: DEFAULT_JITTER }), |apply| apply.check(&mut problems));
         let sample_interval =
             problems.parse("sampleInterval", self.sample_interval.as_deref(), DURATION, parse_duration);
         let (combine, guards) = self.scaling.check(&mut problems);

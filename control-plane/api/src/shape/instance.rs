@@ -102,17 +102,19 @@ impl Instance {
         let config = live.map(|live| InstanceConfig {
             running: live.config.running.map(|config| config.generation),
             last_received: live.config.last_received.map(|config| config.generation),
-            last_failed: live.config.last_failed.as_ref().map(|failure| FailedConfig {
-                generation: failure.config.generation,
-                error: failure.error.clone(),
-            }),
+            last_failed: live
+                .config
+                .last_failed
+                .as_ref()
+                .map(|failure| FailedConfig { generation: failure.config.generation, error: failure.error.clone() }),
         });
         Self {
             id: stored.id.to_string(),
             agent_id: stored.agent.map(|agent| agent.to_string()),
             phase: stored.phase.name(),
             connected: live.is_some_and(|live| live.connected),
-            ready: live.is_some_and(|live| live.ready),
+            // An instance whose creation is not finished may have a running program and no endpoint to reach it by.
+            ready: stored.phase == model::InstancePhase::Running && live.is_some_and(|live| live.ready),
             endpoint: stored.endpoint,
             program: live.map(|live| Program::from(live.program)),
             config: config.unwrap_or_default(),

@@ -24,7 +24,23 @@ wait $child
 "#;
 
 /// Ignores TERM, and leaves a grandchild in another session behind.
-const STUBBORN: &str = r#"trap "" TERM; setsid sh -c 'trap "" TERM; echo $$ > orphan; while :; do sleep 0.05; done' & echo $$ > child; while :; do sleep 0.05; done"#;
+const STUBBORN: &str = r#"
+trap "" TERM
+setsid sh -c 'trap "" TERM; echo $$ > orphan; while :; do sleep 0.05; done' &
+echo $$ > child
+while :; do sleep 0.05; done
+"#;
+
+/// Writes fifty lines, and one more once it is told to.
+const TALKATIVE: &str = r"
+i=0
+while [ $i -lt 50 ]; do echo line $i; i=$((i+1)); done
+echo > ready
+while [ ! -e go ]; do sleep 0.01; done
+echo more
+echo > done
+sleep 600
+";
 
 struct Place {
     directory: TempDir,
@@ -250,11 +266,7 @@ fn a_missing_agent_is_said_at_the_start() {
 async fn a_long_log_is_cut_while_the_agent_writes_on() {
     let place = Place::new();
     let driver = ProcessDriver::new(ProcessConfig { log_bytes: 100, ..place.config() }).unwrap();
-    let spec = spec(&[
-        "sh",
-        "-c",
-        "i=0; while [ $i -lt 50 ]; do echo line $i; i=$((i+1)); done; echo > ready; while [ ! -e go ]; do sleep 0.01; done; echo more; echo > done; sleep 600",
-    ]);
+    let spec = spec(&["sh", "-c", TALKATIVE]);
     driver.create(&spec).await.unwrap();
     place.written(spec.instance, "ready");
     driver.list().await.unwrap();

@@ -56,7 +56,8 @@ async fn create(core: &Arc<Core>, job: &Job) -> Result<Done, CatalogError> {
         return give_up(core, &deployment, intent, DriverError::permanent("create an instance", reason)).await;
     };
     core.roster.manage([intent.instance]);
-    for attempt in 0..core.config.executor.attempts.max(1) {
+    let attempts = core.config.executor.attempts.max(1);
+    for attempt in 0..attempts {
         let instance = core.catalog.instance(&actor, intent.instance).await?;
         if job.overtaken.is_cancelled() || instance.phase != InstancePhase::Creating {
             let reason = "given up before it was created".to_owned();
@@ -69,12 +70,12 @@ async fn create(core: &Arc<Core>, job: &Job) -> Result<Done, CatalogError> {
         }
         match call(core, "create an instance", driver.create(&spec)).await {
             Ok(created) => return created_by(core, intent, driver.as_ref(), created).await,
-            Err(error) if error.kind == FailureKind::Permanent || attempt + 1 == core.config.executor.attempts => {
+            Err(error) if error.kind == FailureKind::Permanent || attempt + 1 == attempts => {
                 return give_up(core, &deployment, intent, error).await;
             }
             Err(error) => {
                 let wait = backoff(core, attempt);
-                tracing::info!(instance = %intent.instance, error = %error, wait = ?wait, "trying again to create an instance");
+                tracing::info!(instance = %intent.instance, %error, ?wait, "trying again to create an instance");
                 tokio::select! {
                     () = job.overtaken.cancelled() => {}
                     // The intent is in the store.
@@ -107,7 +108,8 @@ async fn give_up(
 ) -> Result<Done, CatalogError> {
     core.stats.add(Count::EffectsFailed, 1);
     let reason = chain(&error);
-    tracing::warn!(deployment = %intent.deployment, instance = %intent.instance, reason, "an instance could not be created");
+    let (id, instance) = (intent.deployment, intent.instance);
+    tracing::warn!(deployment = %id, %instance, reason, "an instance could not be created");
     let event = driver_failed(core, intent, "create", &reason);
     finish(core, intent, IntentOutcome::Failed { reason: reason.clone() }, Some(event)).await?;
     core.roster.release(intent.instance);
@@ -162,7 +164,8 @@ async fn destroy(core: &Arc<Core>, job: &Job) -> Result<Done, CatalogError> {
         Err(error) => {
             core.stats.add(Count::EffectsFailed, 1);
             let reason = chain(&error);
-            tracing::warn!(deployment = %intent.deployment, instance = %intent.instance, reason, "an instance could not be destroyed");
+            let (id, instance) = (intent.deployment, intent.instance);
+            tracing::warn!(deployment = %id, %instance, reason, "an instance could not be destroyed");
             // A destruction stays pending; its event is told once.
             let event = (intent.attempts == 0).then(|| driver_failed(core, intent, "destroy", &reason));
             finish(core, intent, IntentOutcome::Failed { reason }, event).await?;
@@ -203,7 +206,8 @@ pub(super) async fn clear(core: &Arc<Core>, driver: &str, instance: InstanceId) 
     let Some(driver) = core.drivers.get(driver) else { return };
     let grace = core.config.executor.stop_grace + core.config.executor.agent_grace;
     if let Err(error) = call(core, "clear an instance away", driver.destroy(instance, grace)).await {
-        tracing::warn!(instance = %instance, error = &error as &dyn std::error::Error, "a sandbox cannot be cleared away");
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(%instance, error, "a sandbox cannot be cleared away");
     }
 }
 

@@ -89,11 +89,11 @@ fn plan_deployment(world: &World, known: &Known, plan: &mut Plan) {
             _ => None,
         };
         match verdict.filter(|_| !world.intended.contains(&instance.id)) {
-            Some(message) => plan.lost.push(Lost {
+            Some(reason) => plan.lost.push(Lost {
                 deployment: deployment.id,
                 instance: instance.id,
                 lived: world.now.since(instance.created_at),
-                message,
+                message: format!("{} lost: {reason}", instance.id),
                 remains: found.is_some(),
             }),
             None if creating || (instance.phase == InstancePhase::Running && ours) => kept += 1,

@@ -1,8 +1,8 @@
 //! Which holds are written down. Pure.
 //!
-//! A deployment at rest is looked at several times a second, and nobody wants to read that nothing happened each time. A
-//! hold is written down when it is of another kind than the one before, and else from time to time, with the number of
-//! those that were not.
+//! A deployment at rest is looked at several times a second, and nobody wants to read that nothing happened each time.
+//! A hold is written down when it is of another kind than the one before, and else from time to time, with the number
+//! of those that were not.
 
 use std::time::Duration;
 

@@ -268,7 +268,8 @@ async fn judge(
 
 async fn given_up_on(core: &Core, deployment: &Deployment, binding: &PolicyBinding, fault: &Fault) {
     core.stats.add(Count::BreakersOpened, 1);
-    tracing::warn!(deployment = %deployment.id, policy = binding.name, %fault, "a policy keeps failing and is not asked for a while");
+    let policy = &binding.name;
+    tracing::warn!(deployment = %deployment.id, policy, %fault, "a policy keeps failing and is not asked for a while");
     let kind = EventKind::PolicyFaulted { policy: binding.name.clone() };
     let message = format!("the policy {} keeps failing and is not asked for a while: {fault}", binding.name);
     core.put_event(core.ambient().event(deployment.organization, deployment.id, kind, message, None)).await;

@@ -110,9 +110,9 @@ async fn a_policy_can_be_asked_about_an_input_that_somebody_wrote() {
     let world = World::new().await;
     let binding = world.threshold(PolicyMode::Active).await;
     let points = vec!["80"; 60].join(",");
-    let input = format!(
-        r#"{{"now":1700000000000,"deployment":{{"replicas":2,"min":1,"max":9}},"series":[{{"name":"requests","points":[{points}]}}]}}"#
-    );
+    let deployment = r#"{"replicas":2,"min":1,"max":9}"#;
+    let series = format!(r#"[{{"name":"requests","points":[{points}]}}]"#);
+    let input = format!(r#"{{"now":1700000000000,"deployment":{deployment},"series":{series}}}"#);
     let ask = async |config: &str, input: &str| {
         world.engine.evaluate_policy(&world.actor, binding.policy, config, input).await
     };

@@ -95,6 +95,9 @@ impl Live<'_> {
             }
             None => false,
         });
+        if samples.len() < received {
+            session.doubt_clock();
+        }
         let interval = ingest.sample_interval(peer.deployment);
         let taken = ingest.windows.push(peer.deployment, interval, peer.instance, &samples, now).unwrap_or(0);
         ingest.stats.add(Count::Samples, taken as u64);

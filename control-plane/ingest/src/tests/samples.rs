@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use outrigger_protocol::log::{Level, LogRecord, LogStream};
-use outrigger_protocol::message::{ConfigStatus, ServerMessage};
+use outrigger_protocol::message::{AgentMessage, ConfigStatus, ServerMessage};
 use outrigger_protocol::metric::Metric;
 use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
 
-use super::world::{World, eventually, soon};
-use crate::Count;
+use super::world::{World, config, eventually, soon};
+use crate::{Count, IngestConfig};
 
 fn cpu(at: UnixMillis, value: f64) -> Sample {
     let mut sample = Sample::new(at);
@@ -85,6 +85,28 @@ async fn samples_from_the_future_or_the_far_past_are_dropped_and_the_batch_is_ke
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_in_mid_session_is_measured_again() {
+    let heartbeat_interval = Duration::from_millis(500);
+    let world = World::with(IngestConfig { heartbeat_interval, missed_heartbeats: 40, ..config() }).await;
+    let (_, mut session) = world.connect_new().await;
+    let set_ahead = || UnixMillis::now().saturating_add(Duration::from_secs(3_600));
+    let id = session.send_samples(vec![cpu(set_ahead(), 1.0)]).await.unwrap();
+    soon("an acknowledgement", session.accepted(id)).await.unwrap();
+    assert_eq!(world.ingest.stats().count(Count::Samples), 0, "an hour from now is not believed");
+    soon("a question", async { while !matches!(session.next().await.unwrap(), ServerMessage::Heartbeat { .. }) {} })
+        .await;
+    session.say(&AgentMessage::Heartbeat { now: set_ahead() }).await.unwrap();
+    // Control and metrics are streams of their own: the answer may be heard after a batch that was sent after it.
+    let believed = async {
+        while world.ingest.stats().count(Count::Samples) == 0 {
+            let id = session.send_samples(vec![cpu(set_ahead(), 42.0)]).await.unwrap();
+            session.accepted(id).await.unwrap();
+        }
+    };
+    soon("believed again", believed).await;
+}
+
+#[tokio::test]
 async fn a_liar_reaches_its_own_deployment_only() {
     let world = World::new().await;
     let other = world.another_deployment().await;
@@ -130,7 +152,7 @@ async fn an_instance_that_left_is_no_longer_in_the_window() {
     let (agent, mut session) = world.connect_new().await;
     let id = session.send_samples(vec![cpu(UnixMillis::now(), 50.0)]).await.unwrap();
     soon("an acknowledgement", session.accepted(id)).await.unwrap();
-    let goodbye = outrigger_protocol::message::AgentMessage::Goodbye { reason: "exit 0".to_owned() };
+    let goodbye = AgentMessage::Goodbye { reason: "exit 0".to_owned() };
     session.say(&goodbye).await.unwrap();
     eventually("gone", || {
         let here = world.ingest.window(world.deployment.id, |window| window.instances().any(|i| i == agent.instance));

@@ -161,7 +161,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_outcome()(desired in prop_oneof![0_u32..40, Just(u32::MAX)], confidence in any::<f64>(), fault in prop::bool::weighted(0.2))
+    fn any_outcome()(desired in prop_oneof![0_u32..40, Just(u32::MAX)], confidence in any::<f64>(),
+                     fault in prop::bool::weighted(0.2))
         -> PolicyOutcome
     {
         let confidence = if confidence.is_nan() { 0.5 } else { confidence.clamp(0.0, 1.0) };
@@ -219,7 +220,8 @@ proptest! {
             for last in [view.last_scale_up, view.last_scale_down].into_iter().flatten() {
                 prop_assert!(view.now.since(last) >= config.cooldown_down);
             }
-            let highest = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()).map(|wish| wish.desired).max();
+            let wishes = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
+            let highest = wishes.map(|wish| wish.desired).max();
             prop_assert!(highest.is_some_and(|highest| highest < view.replicas));
         }
     }
@@ -241,7 +243,8 @@ proptest! {
 
     #[test]
     fn a_larger_wish_never_gives_a_smaller_target(
-        view in any_view(), config in any_config(), mode in any_mode(), others in prop::collection::vec(any_outcome(), 0..3),
+        view in any_view(), config in any_config(), mode in any_mode(),
+        others in prop::collection::vec(any_outcome(), 0..3),
         a in 0_u32..40, b in 0_u32..40,
     ) {
         let with = |desired| {
@@ -254,7 +257,8 @@ proptest! {
 
     #[test]
     fn the_same_arguments_give_the_same_decision(
-        view in any_view(), config in any_config(), mode in any_mode(), outcomes in prop::collection::vec(any_outcome(), 0..4),
+        view in any_view(), config in any_config(), mode in any_mode(),
+        outcomes in prop::collection::vec(any_outcome(), 0..4),
     ) {
         prop_assert_eq!(decide(&view, &config, mode, &outcomes), decide(&view, &config, mode, &outcomes));
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{id, output, resolve};
 use crate::cli::Remote;
 use crate::client::{Body, Client};
+use crate::console;
 
 /// Which deployment a command is about.
 #[derive(Debug, clap::Args)]
@@ -105,8 +106,14 @@ const INSTANCES: [output::Column; 9] = [
     ("requests/s", "/metrics/requests"),
     ("endpoint", "/endpoint"),
 ];
-const DECISIONS: [output::Column; 6] =
-    [("at", "/at"), ("from", "/from"), ("to", "/to"), ("verdict", "/verdict"), ("repeats", "/repeats"), ("reason", "/reason")];
+const DECISIONS: [output::Column; 6] = [
+    ("at", "/at"),
+    ("from", "/from"),
+    ("to", "/to"),
+    ("verdict", "/verdict"),
+    ("repeats", "/repeats"),
+    ("reason", "/reason"),
+];
 const EVENTS: [output::Column; 3] = [("at", "/at"), ("kind", "/kind"), ("message", "/message")];
 const JOIN_TOKEN: [output::Column; 4] =
     [("id", "/id"), ("expires", "/expiresAt"), ("token", "/token"), ("use it with", "/command")];
@@ -140,7 +147,7 @@ pub(crate) async fn run(command: DeploymentCommand) -> anyhow::Result<()> {
         C::Delete(target) => {
             let (client, path) = target.path().await?;
             client.call(reqwest::Method::DELETE, &path, Body::None).await?;
-            println!("deleted {}", target.deployment);
+            console::line(format_args!("deleted {}", target.deployment))?;
             Ok(())
         }
         C::Instances(target) => target.list("instances", &INSTANCES).await,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{id, output, resolve};
 use crate::cli::Remote;
 use crate::client::{Body, Client};
+use crate::console;
 
 /// Which environment a command is about.
 #[derive(Debug, clap::Args)]
@@ -86,7 +87,8 @@ const VARIABLES: [output::Column; 6] = [
 ];
 const ENVIRONMENT: [output::Column; 4] =
     [("id", "/id"), ("stage", "/environment"), ("name", "/name"), ("generation", "/generation")];
-const GENERATION: [output::Column; 3] = [("generation", "/generation"), ("content", "/contentHash"), ("created", "/createdAt")];
+const GENERATION: [output::Column; 3] =
+    [("generation", "/generation"), ("content", "/contentHash"), ("created", "/createdAt")];
 
 pub(crate) async fn run(command: EnvCommand) -> anyhow::Result<()> {
     match command {
@@ -114,7 +116,7 @@ pub(crate) async fn run(command: EnvCommand) -> anyhow::Result<()> {
         EnvCommand::Reveal { key, target } => {
             let (client, path) = target.variables().await?;
             let answer = client.post(&format!("{path}/{key}/reveal"), json!({})).await?;
-            println!("{}", answer["value"].as_str().context("the answer has no value")?);
+            console::line(format_args!("{}", answer["value"].as_str().context("the answer has no value")?))?;
             Ok(())
         }
     }
@@ -127,12 +129,15 @@ impl Target {
         let project = resolve(&client, "/api/projects", &self.project, "project").await?;
         let list = format!("/api/config/projects/{}/environments", id(&project)?);
         let environments = client.list(&list).await?;
-        let named = |e: &&Value| ["id", "name", "environment"].iter().any(|field| e[*field] == self.environment.as_str());
+        let named =
+            |e: &&Value| ["id", "name", "environment"].iter().any(|field| e[*field] == self.environment.as_str());
         let mut found = environments.iter().filter(named);
         let environment = match (found.next(), found.next()) {
             (Some(environment), None) => environment,
             (None, _) => anyhow::bail!("the project has no environment `{}`", self.environment),
-            (Some(_), Some(_)) => anyhow::bail!("several environments match `{}`; use a name or an id", self.environment),
+            (Some(_), Some(_)) => {
+                anyhow::bail!("several environments match `{}`; use a name or an id", self.environment)
+            }
         };
         Ok((client, format!("/api/config/environments/{}/variables", id(environment)?)))
     }

@@ -10,6 +10,7 @@ use super::credentials::{Credentials, save};
 use super::{DEFAULT_URL, output};
 use crate::cli::Remote;
 use crate::client::Client;
+use crate::console;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoginArgs {
@@ -34,7 +35,7 @@ pub(crate) async fn login(args: LoginArgs) -> anyhow::Result<()> {
     let me = Client::new(&args.url, Some(token.clone()))?.get("/api/auth/me").await?;
     let path = save(&Credentials { url: args.url.trim_end_matches('/').to_owned(), token })?;
     let who = me["email"].as_str().or(me["subject"].as_str()).unwrap_or("unknown");
-    println!("signed in to {} as {who}; the token is kept in {}", args.url, path.display());
+    console::line(format_args!("signed in to {} as {who}; the token is kept in {}", args.url, path.display()))?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use crate::cli::Output;
+use crate::console;
 
 /// A column: its title and where its value stands (a JSON pointer).
 pub(super) type Column = (&'static str, &'static str);
@@ -18,7 +19,7 @@ pub(super) fn list(output: Output, items: &[Value], columns: &[Column]) -> anyho
     for item in items {
         table.add_row(columns.iter().map(|(_, pointer)| cell(item.pointer(pointer))));
     }
-    println!("{table}");
+    console::line(format_args!("{table}"))?;
     Ok(())
 }
 
@@ -29,13 +30,13 @@ pub(super) fn item(output: Output, item: &Value, fields: &[Column]) -> anyhow::R
     }
     let width = fields.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
     for (title, pointer) in fields {
-        println!("{title:width$}  {}", cell(item.pointer(pointer)));
+        console::line(format_args!("{title:width$}  {}", cell(item.pointer(pointer))))?;
     }
     Ok(())
 }
 
 pub(super) fn json(value: &Value) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    console::line(format_args!("{}", serde_json::to_string_pretty(value)?))?;
     Ok(())
 }
 

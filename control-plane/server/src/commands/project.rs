@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{id, output, resolve};
 use crate::cli::Remote;
 use crate::client::Body;
+use crate::console;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ProjectCommand {
@@ -49,7 +50,7 @@ pub(crate) async fn run(command: ProjectCommand) -> anyhow::Result<()> {
             let project = resolve(&client, "/api/projects", &project, "project").await?;
             let path = format!("/api/projects/{}", id(&project)?);
             client.call(reqwest::Method::DELETE, &path, Body::None).await?;
-            println!("deleted {}", id(&project)?);
+            console::line(format_args!("deleted {}", id(&project)?))?;
             Ok(())
         }
     }

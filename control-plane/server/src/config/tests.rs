@@ -57,7 +57,10 @@ fn a_mistyped_variable_is_refused_and_a_foreign_one_is_left_alone() {
 #[test]
 fn a_bad_value_names_setting_place_and_what_is_expected() {
     let error = load(&written("http.listen: nowhere\n"), None, &[]).unwrap_err().to_string();
-    assert!(error.contains("outrigger.yaml") && error.contains("`http.listen`") && error.contains("address"), "{error}");
+    assert!(
+        error.contains("outrigger.yaml") && error.contains("`http.listen`") && error.contains("address"),
+        "{error}"
+    );
     let error = load(&written("http.listen: [1, 2]\n"), None, &[]).unwrap_err().to_string();
     assert!(error.contains("not a single value"), "{error}");
     let error = load(&written("http: {listen: [\n"), None, &[]).unwrap_err().to_string();

@@ -25,9 +25,9 @@ pub(crate) async fn find_or_build() -> anyhow::Result<PathBuf> {
 /// The agent beside this program, else the first one on `PATH`.
 pub(crate) fn find() -> Option<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(|dir| dir.join(NAME)));
-    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| {
-        std::env::split_paths(&path).map(|dir| dir.join(NAME)).collect::<Vec<_>>()
-    });
+    let on_path = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).map(|dir| dir.join(NAME)).collect::<Vec<_>>());
     beside.into_iter().chain(on_path).find(|candidate| candidate.is_file())
 }
 

@@ -7,6 +7,7 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use ratatui::{DefaultTerminal, Frame};
 
 use super::view::{InstanceRow, View};
+use crate::console::{self, ConsoleError};
 
 /// Where the demo shows itself.
 pub(super) enum Screen {
@@ -22,7 +23,7 @@ impl Screen {
         if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
             return Ok(Self::Terminal { terminal: Box::new(ratatui::try_init()?), header });
         }
-        header.iter().for_each(|line| println!("{line}"));
+        header.iter().try_for_each(|line| console::line(format_args!("{line}")))?;
         Ok(Self::Lines)
     }
 
@@ -34,10 +35,8 @@ impl Screen {
     }
 
     /// Says a line at once, where lines are how this screen talks.
-    pub(super) fn say(&self, line: &str) {
-        if matches!(self, Self::Lines) {
-            println!("{line}");
-        }
+    pub(super) fn say(&self, line: &str) -> Result<(), ConsoleError> {
+        if matches!(self, Self::Lines) { console::line(format_args!("{line}")) } else { Ok(()) }
     }
 
     pub(super) fn close(self) {
@@ -59,7 +58,10 @@ fn render(frame: &mut Frame<'_>, header: &[String], view: &View) {
     .areas(frame.area());
 
     let lines: Vec<Line<'_>> = header.iter().map(|line| Line::from(line.as_str())).collect();
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" outrigger demo · ctrl-c ends it ".bold())), head);
+    frame.render_widget(
+        Paragraph::new(lines).block(Block::bordered().title(" outrigger demo · ctrl-c ends it ".bold())),
+        head,
+    );
 
     let title = format!(" {} · {} ready of {} ", view.status, view.ready, view.desired);
     let columns = ["instance", "state", "config", "cpu %", "memory %", "requests/s", "p95 ms", "endpoint"];
@@ -72,9 +74,8 @@ fn render(frame: &mut Frame<'_>, header: &[String], view: &View) {
     let now = view.requests.back().copied().unwrap_or(0);
     let points: Vec<u64> = view.requests.iter().copied().collect();
     let skip = points.len().saturating_sub(usize::from(load.width.saturating_sub(2)));
-    let spark = Sparkline::default()
-        .data(&points[skip..])
-        .block(Block::bordered().title(format!(" {now} requests/s ").bold()));
+    let spark =
+        Sparkline::default().data(&points[skip..]).block(Block::bordered().title(format!(" {now} requests/s ").bold()));
     frame.render_widget(spark, load);
 
     let height = usize::from(story.height.saturating_sub(2));

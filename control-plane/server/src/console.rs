@@ -1,0 +1,21 @@
+//! Standard output, as something that can fail.
+
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write as _, stdout};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConsoleError {
+    /// The reader went away (`… | head`), which ends the program and is no failure.
+    #[error("nobody reads standard output")]
+    ReaderLeft,
+    #[error("cannot write to standard output")]
+    Write(#[source] std::io::Error),
+}
+
+/// Writes one line.
+pub(crate) fn line(text: Arguments<'_>) -> Result<(), ConsoleError> {
+    let mut out = stdout().lock();
+    out.write_fmt(text).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).map_err(|error| {
+        if error.kind() == ErrorKind::BrokenPipe { ConsoleError::ReaderLeft } else { ConsoleError::Write(error) }
+    })
+}
