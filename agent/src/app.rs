@@ -1,8 +1,8 @@
 //! The agent as a whole: one thread, one loop, everything bounded.
 //!
-//! The parts do not know each other. [`Shell`] holds the program's side, the session's future is the control plane's,
+//! The parts do not know each other. `shell` holds the program's side, the session's future is the control plane's,
 //! and this loop carries messages between them, samples, and answers the status command. The order of a start is the
-//! order of the code in [`start`]; the order of an end is in [`leave`].
+//! order of the code in `start`; the order of an end is in `Agent::leave`.
 
 mod output;
 mod shell;

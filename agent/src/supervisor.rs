@@ -1,7 +1,7 @@
 //! One program at a time: started, signalled, stopped, reaped, and its orphans with it.
 //!
 //! The agent is a child subreaper, and right as PID 1: whatever the program leaves behind becomes the agent's child, is
-//! reaped at the one place that waits ([`reaper`]), and is ended with the program. A run is over ([`Ended`]) only when
+//! reaped at the one place that waits (`reaper`), and is ended with the program. A run is over ([`Ended`]) only when
 //! nothing of it is left, so that the next start finds its ports free.
 //!
 //! What must never be true: a second waiter; a program that outlives its agent; a signal to a process that is not the

@@ -69,6 +69,7 @@ fn heavy_crates_stay_in_their_own_room() {
     let workspace = Workspace::read();
     for (dependency, owner) in [
         ("quinn", "outrigger-protocol"),
+        ("quinn-proto", "outrigger-protocol"),
         ("bincode", "outrigger-protocol"),
         ("redb", "outrigger-store"),
         ("wasmtime", "outrigger-policy-host"),

@@ -121,7 +121,7 @@ impl Conversation<'_> {
                         interval = heartbeat(settings);
                     }
                     if let Some(validity) = self.renewed(&message) {
-                        renew_at = renewal::due(validity, entropy::uniform());
+                        renew_at = renewal::due_next(validity, UnixMillis::now(), entropy::uniform());
                     }
                     if let Some(parting) = self.hear(message).await {
                         return Ok(parting);

@@ -56,7 +56,7 @@ fn what_cannot_be_executed_gives_a_shells_codes_and_one_sentence() {
         assert_eq!(output.status.code(), Some(code), "{complaint}");
         assert!(complaint.contains(words) && complaint.lines().count() == 1, "{complaint}");
     }
-    for options in [["--nonsense", "x"], ["--control-plane", "no-port"], ["--stop-grace", "10"]] {
+    for options in [["--nonsense", "x"], ["--sample-interval", "1ms"], ["--stop-grace", "10"]] {
         let mut run = sandbox.run(&options, &["true"]);
         assert_eq!(finish(&mut run).status.code(), Some(2), "{options:?}");
     }

@@ -4,8 +4,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use outrigger_catalog::CatalogError;
 use outrigger_engine::EngineError;
+use outrigger_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// The details name all problems; a sentence with hundreds helps nobody.
+const NAMED_PROBLEMS: usize = 5;
 
 /// One thing that is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -72,9 +76,17 @@ impl ApiError {
 
     /// One or more fields that are wrong, all named.
     pub(crate) fn validation(details: Vec<Detail>) -> Self {
-        let named: Vec<String> = details.iter().map(|d| format!("{} {}", d.field, d.problem)).collect();
+        let mut named: Vec<String> =
+            details.iter().take(NAMED_PROBLEMS).map(|d| format!("{} {}", d.field, d.problem)).collect();
+        if details.len() > NAMED_PROBLEMS {
+            named.push(format!("and {} more", details.len() - NAMED_PROBLEMS));
+        }
         let error = format!("validation: {}", named.join("; "));
         Self { details, ..Self::new(StatusCode::BAD_REQUEST, "validation_failed", error) }
+    }
+
+    pub(crate) fn too_large(what: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("payload too large: {what}"))
     }
 
     pub(crate) fn unavailable(why: &str) -> Self {
@@ -82,6 +94,10 @@ impl ApiError {
             retry_after_seconds: Some(1),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("unavailable: {why}"))
         }
+    }
+
+    pub(crate) fn draining() -> Self {
+        Self::unavailable("the control plane is shutting down")
     }
 
     /// Something broke that the caller cannot mend. What it was goes to the log, not to the caller.
@@ -141,6 +157,10 @@ impl From<CatalogError> for ApiError {
                 "the disk of the control plane is full: nothing was changed",
             ),
             CatalogError::Overloaded => Self::unavailable("too many changes at once; try again"),
+            CatalogError::Store { source: StoreError::Closed, .. } => Self::draining(),
+            CatalogError::Store { source: error @ StoreError::TooLarge { .. }, .. } => {
+                Self::too_large(format_args!("the change needs {error}"))
+            }
             other => Self::internal(&other),
         }
     }
@@ -155,7 +175,8 @@ impl From<EngineError> for ApiError {
             }
             EngineError::State { what } => Self::conflict(what),
             EngineError::Overloaded => Self::unavailable("too much is being evaluated at once; try again"),
-            EngineError::Draining => Self::unavailable("the control plane is shutting down"),
+            EngineError::Draining => Self::draining(),
+            error @ EngineError::UnusablePolicy { .. } => Self::conflict(error),
             other => Self::internal(&other),
         }
     }

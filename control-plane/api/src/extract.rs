@@ -1,11 +1,13 @@
 //! Headers, paths, queries and bodies, checked on their way in.
 
+mod json;
+
 use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use outrigger_catalog::model::{Actor, Idempotency};
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
@@ -17,6 +19,8 @@ use crate::state::ApiState;
 
 /// An `Idempotency-Key` longer than this is not one.
 const IDEMPOTENCY_KEY_BYTES: usize = 128;
+/// What is repeated of a caller's own text.
+const SHOWN_CHARS: usize = 128;
 
 /// A JSON body of a caller who is not signed in yet.
 #[derive(Debug)]
@@ -37,6 +41,11 @@ pub(crate) struct Mutation<T> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoBody {}
 
+/// The query of a request that takes no parameters.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoParameters {}
+
 /// A change whose body is not JSON.
 #[derive(Debug)]
 pub(crate) struct BinaryMutation {
@@ -49,7 +58,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Anonymous<T> {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         let (parts, bytes) = split(request, state).await?;
-        Ok(Self { body: json(&parts, &bytes)?, origin: origin(&parts) })
+        Ok(Self { body: read_json(&parts, &bytes)?, origin: origin(&parts.headers, &parts.extensions) })
     }
 }
 
@@ -57,8 +66,8 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Mutation<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
-        let (actor, parts, bytes) = authenticated(request, state).await?;
-        Ok(Self { actor, body: json(&parts, &bytes)? })
+        let (actor, parts, bytes) = change(request, state).await?;
+        Ok(Self { actor, body: read_json(&parts, &bytes)? })
     }
 }
 
@@ -66,36 +75,29 @@ impl FromRequest<ApiState> for BinaryMutation {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
-        let (actor, parts, body) = authenticated(request, state).await?;
-        if media_type(&parts) != Some("application/wasm") {
+        let (actor, parts, body) = change(request, state).await?;
+        if !has_type(&parts, "application/wasm") {
             return Err(wrong_type("application/wasm"));
         }
         Ok(Self { actor, body })
     }
 }
 
-/// The caller is known before the body is read: a stranger cannot make the control plane buffer one.
-async fn authenticated(request: Request, state: &ApiState) -> Result<(Actor, Parts, Bytes), ApiError> {
-    if state.readiness.is_draining() {
-        return Err(ApiError::unavailable("the control plane is shutting down"));
-    }
-    let (mut parts, body) = request.into_parts();
+async fn change(request: Request, state: &ApiState) -> Result<(Actor, Parts, Bytes), ApiError> {
+    let (mut parts, bytes) = split(request, state).await?;
     let Caller(mut actor) = Caller::from_request_parts(&mut parts, state).await?;
-    let (parts, bytes) = split(Request::from_parts(parts, body), state).await?;
     actor.idempotency = idempotency(&parts, &bytes)?;
     Ok((actor, parts, bytes))
 }
 
+/// No change takes parameters in its query: one that is there was meant to do something.
 async fn split(request: Request, state: &ApiState) -> Result<(Parts, Bytes), ApiError> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    Query::<NoParameters>::from_request_parts(&mut parts, state).await?;
     let copy = Request::from_parts(parts.clone(), body);
     let bytes = Bytes::from_request(copy, state).await.map_err(|rejection| {
-        if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::new(
-                rejection.status(),
-                "too_large",
-                "payload too large: the body exceeds the limit of this route",
-            )
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            ApiError::too_large("the body exceeds the limit of this route")
         } else {
             ApiError::malformed("the body could not be read to its end")
         }
@@ -120,46 +122,27 @@ fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<Idempotency>, ApiErr
     Ok(Some(Idempotency { key: key.to_owned(), request_digest }))
 }
 
-fn media_type(parts: &Parts) -> Option<&str> {
-    let value = parts.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    value.split(';').next().map(str::trim)
+/// Names of media types have no case, and parameters such as a charset say nothing here.
+fn has_type(parts: &Parts, expected: &str) -> bool {
+    let value = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).map(str::trim);
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(expected))
 }
 
 fn wrong_type(expected: &str) -> ApiError {
-    ApiError::new(
-        axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        format!("unsupported media type: send `Content-Type: {expected}`"),
-    )
+    let error = format!("unsupported media type: send `Content-Type: {expected}`");
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", error)
 }
 
 /// An empty body reads as `{}`, for requests whose every field is optional.
-fn json<T: DeserializeOwned>(parts: &Parts, bytes: &[u8]) -> Result<T, ApiError> {
-    let bytes = if bytes.is_empty() {
-        b"{}"
-    } else if media_type(parts) == Some("application/json") {
-        bytes
-    } else {
-        return Err(wrong_type("application/json"));
-    };
-    serde_json::from_slice(bytes).map_err(|error| json_error(&error))
-}
-
-/// A value of a wrong shape is a validation problem with its field; text that is not JSON is malformed.
-fn json_error(error: &serde_json::Error) -> ApiError {
-    if !error.is_data() {
-        return ApiError::malformed(format!("the body is not valid JSON: {error}"));
+fn read_json<T: DeserializeOwned>(parts: &Parts, bytes: &[u8]) -> Result<T, ApiError> {
+    if bytes.is_empty() {
+        return json::read(b"{}");
     }
-    let text = error.to_string();
-    let problem = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    let field = problem.split('`').nth(1).unwrap_or("body").to_owned();
-    let problem = match problem.as_str() {
-        missing if missing.starts_with("missing field") => "is required".to_owned(),
-        unknown if unknown.starts_with("unknown field") => format!("is not a field of this request ({unknown})"),
-        other => other.to_owned(),
-    };
-    let field = if problem.starts_with("invalid ") { "body".to_owned() } else { field };
-    ApiError::validation(vec![Detail::new(field, problem)])
+    if !has_type(parts, "application/json") {
+        return Err(wrong_type("application/json"));
+    }
+    json::read(bytes)
 }
 
 /// An id out of the path. One that cannot be read names nothing, just like one that is not there.
@@ -170,9 +153,7 @@ impl<T: FromStr + Send, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::malformed("the path is not valid UTF-8"))?;
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| bad_path())?;
         parse_id(&text).map(Self)
     }
 }
@@ -185,11 +166,14 @@ impl<T: FromStr + Send, S: Send + Sync> FromRequestParts<S> for IdAnd<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path((text, name)) = Path::<(String, String)>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::malformed("the path is not valid UTF-8"))?;
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((text, name)) = path.map_err(|_| bad_path())?;
         Ok(Self(parse_id(&text)?, name))
     }
+}
+
+fn bad_path() -> ApiError {
+    ApiError::malformed("the path is not valid UTF-8")
 }
 
 fn parse_id<T: FromStr>(text: &str) -> Result<T, ApiError> {
@@ -197,8 +181,8 @@ fn parse_id<T: FromStr>(text: &str) -> Result<T, ApiError> {
 }
 
 /// What a caller sent, cut short and without control characters, for repeating it in an answer.
-fn shown(text: &str) -> String {
-    text.chars().take(64).filter(|c| !c.is_control()).collect()
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).filter(|c| !c.is_control()).collect()
 }
 
 /// A query string whose every parameter is known.
@@ -212,8 +196,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         axum::extract::Query::<T>::from_request_parts(parts, state)
             .await
             .map(|query| Self(query.0))
-            .map_err(|rejection| ApiError::malformed(rejection.body_text()))
+            .map_err(|rejection| query_error(&rejection.body_text()))
     }
+}
+
+/// The rejection's own words are `Failed to deserialize query string: limit: invalid digit found in string`.
+fn query_error(text: &str) -> ApiError {
+    let problem = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+    ApiError::validation(vec![match problem.split_once(": ") {
+        Some((field, problem)) if !field.contains(' ') => Detail::new(shown(field), json::problem(problem).1),
+        _ => {
+            let (field, problem) = json::problem(problem);
+            Detail::new(field.map_or_else(|| "query".to_owned(), |field| shown(&field)), problem)
+        }
+    }])
 }
 
 /// `If-Match: "7"`: the change is meant for generation 7.
@@ -224,14 +220,17 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let mut values = parts.headers.get_all(header::IF_MATCH).iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
         let text = value.to_str().unwrap_or_default().trim();
         if text == "*" {
             return Ok(Self(None));
         }
-        text.trim_matches('"')
-            .parse()
-            .map(|generation| Self(Some(generation)))
-            .map_err(|_| ApiError::malformed("If-Match has to be a generation in quotes, such as \"7\""))
+        let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+        let number = Some(quoted).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        match number.and_then(|digits| digits.parse().ok()) {
+            Some(generation) if values.next().is_none() => Ok(Self(Some(generation))),
+            _ => Err(ApiError::malformed("If-Match has to be one generation in quotes, such as \"7\"")),
+        }
     }
 }

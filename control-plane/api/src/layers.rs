@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use crate::envelope::now;
 use crate::error::{ApiError, Failure};
+use crate::state::Readiness;
 
 /// Bodies of JSON routes.
 pub(crate) const JSON_BODY_BYTES: usize = 1024 * 1024;
@@ -37,6 +38,14 @@ pub(crate) fn wrap(router: Router) -> Router {
                 .into_response()
         }))
         .layer(from_fn(observe))
+}
+
+/// Whoever shuts down begins nothing new: reads go on, changes are sent away.
+pub(crate) async fn admit(State(readiness): State<Readiness>, request: Request, next: Next) -> Response {
+    if readiness.is_draining() && !request.method().is_safe() {
+        return ApiError::draining().into_response();
+    }
+    next.run(request).await
 }
 
 async fn observe(mut request: Request, next: Next) -> Response {
@@ -112,7 +121,52 @@ fn framework_failure(response: &Response) -> Option<ApiError> {
         StatusCode::METHOD_NOT_ALLOWED => {
             ApiError::new(status, "method_not_allowed", "method not allowed on this route; see the Allow header")
         }
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(status, "too_large", "payload too large"),
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large("the body exceeds the limit of this route"),
         _ => ApiError::new(status, "refused", format!("refused: {status}")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use axum::routing::{get, post};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn answer(router: Router, request: Request) -> (StatusCode, serde_json::Value) {
+        let response = wrap(router).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 64 * 1024).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    fn request(path: &str) -> Request {
+        Request::builder().uri(path).header("x-request-id", "mine").body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_request_and_not_the_answer() {
+        async fn broken() -> &'static str {
+            panic!("with a secret in it")
+        }
+        let (status, body) = answer(Router::new().route("/", get(broken)), request("/")).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!((&body["code"], &body["requestId"]), (&"internal".into(), &"mine".into()));
+        assert!(!body.to_string().contains("secret"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_never_ends_is_ended() {
+        let router = Router::new().route("/", get(std::future::pending::<()>));
+        let (status, body) = answer(router, request("/")).await;
+        assert_eq!((status, &body["code"]), (StatusCode::REQUEST_TIMEOUT, &"timeout".into()));
+    }
+
+    #[tokio::test]
+    async fn what_the_framework_refuses_gets_the_envelope_too() {
+        let router = || Router::new().route("/", post(async || ()));
+        assert_eq!(answer(router(), request("/")).await.1["code"], "method_not_allowed");
+        assert_eq!(answer(router(), request("/nowhere")).await.1["code"], "not_found");
+    }
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod deployments;
+mod description;
 mod environments;
 mod generations;
 mod health;
@@ -15,38 +16,53 @@ mod variables;
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderName, header};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use outrigger_catalog::Page;
 use serde::Deserialize;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{IntoParams, Modify, OpenApi};
+use utoipa::{IntoParams, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::ApiError;
 use crate::state::ApiState;
+use crate::{auth, layers};
 
 const JSON: (HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
 
 /// All of the API, ready to be served.
 #[must_use]
 pub fn router(state: ApiState) -> Router {
-    let (router, description) = described().split_for_parts();
-    let description = Bytes::from(description.to_json().expect("the description is text and numbers"));
-    let routes = router
-        .route("/api/openapi.json", get(move || std::future::ready(([JSON], description.clone()))))
+    let description = Bytes::from(openapi().to_json().expect("the description is text and numbers"));
+    let describe = get(move || std::future::ready(([JSON], description.clone())));
+    let (public, _) = public().split_for_parts();
+    let (guarded, _) = guarded().split_for_parts();
+    let routes = guarded
+        .route_layer(from_fn_with_state(state.clone(), auth::require))
+        .merge(public)
+        .route("/api/openapi.json", describe)
         .fallback(|| std::future::ready(ApiError::not_found("there is no such route")))
+        .layer(from_fn_with_state(state.readiness.clone(), layers::admit))
         .with_state(state);
-    crate::layers::wrap(routes)
+    layers::wrap(routes)
 }
 
 /// The description of the API, generated from the routes themselves.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().into_openapi()
+    let routes = OpenApiRouter::with_openapi(description::Description::openapi()).merge(public()).merge(guarded());
+    let mut description = routes.into_openapi();
+    description::complete(&mut description);
+    description
 }
 
-fn described() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::with_openapi(Description::openapi())
+/// For everybody.
+fn public() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().merge(accounts::public_routes()).merge(health::routes())
+}
+
+/// For callers with a valid token, of which no route here has to make sure itself.
+fn guarded() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
         .merge(accounts::routes())
         .merge(projects::routes())
         .merge(environments::routes())
@@ -57,29 +73,6 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(metrics::routes())
         .merge(policies::routes())
         .merge(audit::routes())
-        .merge(health::routes())
-}
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Outrigger admin API",
-        description = "Projects, environments, secrets, deployments, decisions. Every answer is an envelope: `success`, \
-                       then `data` or `error`, `code` and `requestId`. Every mutation takes an `Idempotency-Key`.",
-    ),
-    modifiers(&Bearer),
-    security(("bearer" = [])),
-)]
-struct Description;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    }
 }
 
 /// Which part of a list.

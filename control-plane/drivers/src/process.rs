@@ -98,7 +98,12 @@ impl ProcessDriver {
 
     /// # Errors
     /// The agent's program is not there or not executable, or the directory cannot be used.
-    pub fn new(config: ProcessConfig) -> Result<Self, DriverError> {
+    pub fn new(mut config: ProcessConfig) -> Result<Self, DriverError> {
+        // Agents are started in directories of their own, where a relative path means something else.
+        for path in [&mut config.agent_binary, &mut config.root] {
+            *path = std::path::absolute(&*path)
+                .map_err(|error| DriverError::permanent("find the process driver's paths", error.to_string()))?;
+        }
         launch::check_binary(&config.agent_binary)?;
         home::prepare_root(&config.root)?;
         let ports = Ports::new(config.address, config.ports.clone());

@@ -10,12 +10,12 @@
 //!                                what is written down against what there is
 //! ```
 //!
-//! - The [`scaler`] looks at a deployment as soon as something is new about it, asks its policies, and has the decision
+//! - The `scaler` looks at a deployment as soon as something is new about it, asks its policies, and has the decision
 //!   written down in one transaction with the intents that follow from it.
-//! - The [`executor`] carries intents out by drivers: bounded, retried, in order per instance.
-//! - The [`reconciler`] brings back what a crash interrupted, replaces what died, and clears away what nobody wants.
-//! - The [`lifecycle`] starts and stops deployments; [`push`] takes new configuration to them.
-//! - [`policies`] holds the components that were compiled.
+//! - The `executor` carries intents out by drivers: bounded, retried, in order per instance.
+//! - The `reconciler` brings back what a crash interrupted, replaces what died, and clears away what nobody wants.
+//! - The `lifecycle` starts and stops deployments; `push` takes new configuration to them.
+//! - `policies` holds the components that were compiled.
 //!
 //! What must never be true: an effect on the outside that was not written down first; two looks at one deployment at
 //! the same time; a panic, a fault or a slow policy of one deployment that another one notices; a queue that grows with

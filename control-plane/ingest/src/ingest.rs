@@ -14,7 +14,7 @@ use outrigger_protocol::transport::{CloseCode, ServerEndpoint, ServerOptions, Tr
 use outrigger_scaling::window::DeploymentWindow;
 use outrigger_secrets::SecretBytes;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 use zeroize::Zeroizing;
 
@@ -31,6 +31,8 @@ use crate::stats::IngestStats;
 
 const AUTHORITY_BLOB: &str = "agents-ca";
 const ENDPOINT_BLOB: &str = "agents-endpoint";
+/// How long connections may take to be closed properly.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 const RESET_KEY: usize = 64;
 const TOKEN_KEY: usize = 32;
 
@@ -230,7 +232,8 @@ impl Ingest {
         inner.tasks.close();
         let left = timeout_at(end, inner.tasks.wait()).await.is_ok();
         inner.endpoint.close(CloseCode::Drain, "");
-        let idle = timeout_at(end, inner.endpoint.wait_idle()).await.is_ok();
+        // For the word to leave this machine. Peers that are dead already are not worth their time-outs.
+        let idle = timeout(CLOSE_GRACE, inner.endpoint.wait_idle()).await.is_ok();
         info!(left, idle, "agents drained");
     }
 }

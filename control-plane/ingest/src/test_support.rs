@@ -72,6 +72,9 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Agents are dealt out to the sockets in turn. A socket's receive buffer holds some 200 packets by default: with more
+    /// than 50 agents on one, a push to all of them overflows it, and what is measured is QUIC's recovery from loss.
+    ///
     /// # Errors
     /// No socket can be bound.
     pub fn new(server: SocketAddr, server_name: &str, sockets: usize) -> Result<Self, TestAgentError> {

@@ -3,7 +3,7 @@
 //! Samples go in one by one, as agents send them; aggregated series come out, for policies and for people. Time is cut
 //! into slots of one [`WindowConfig::resolution`]; an instance has at most one value per metric and slot. Everything
 //! is bounded: slots, metrics per instance, instances. What is kept per instance is small, because there are thousands
-//! of them: 4 bytes a value, and a metric that does not change costs a few bytes a minute (see [`column`]).
+//! of them: 4 bytes a value, and a metric that does not change costs a few bytes a minute (see `column`).
 //!
 //! Clocks lie. A sample is never placed later than it was received: an agent whose clock is ahead is shifted by what
 //! it is ahead, sample by sample, so that the distances between its samples stay. An agent whose clock is behind looks

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, EndpointConfig, Incoming, RecvStream, ServerConfig, TokioRuntime};
+use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Mutex;
@@ -80,6 +81,20 @@ pub struct ServerEndpoint {
     handshakes: Arc<AtomicUsize>,
 }
 
+/// Stateless resets (RFC 9000 section 10.3) that work across a crash: they are how agents learn at once that the server
+/// they talked to has lost its state. quinn sends one only for connection ids that its generator recognises, so the
+/// generator's key has to outlive the process as the reset key does.
+fn endpoint_config(reset_key: hmac::Key) -> EndpointConfig {
+    let ids = hmac::sign(&reset_key, b"outrigger connection ids");
+    let key = ids.as_ref().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)))
+        // A whole fleet has to be told; quinn's 20 ms would take most of a minute for 2,000 agents.
+        .min_reset_interval(Duration::from_micros(200));
+    config
+}
+
 impl ServerEndpoint {
     /// Binds and listens. Needs a tokio runtime.
     ///
@@ -97,9 +112,8 @@ impl ServerEndpoint {
             .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
         let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &reset_key);
         let socket = socket::bind_server(listen)?;
-        let endpoint =
-            Endpoint::new(EndpointConfig::new(Arc::new(reset_key)), Some(config), socket, Arc::new(TokioRuntime))
-                .map_err(|source| TransportError::Bind { address: listen, source })?;
+        let endpoint = Endpoint::new(endpoint_config(reset_key), Some(config), socket, Arc::new(TokioRuntime))
+            .map_err(|source| TransportError::Bind { address: listen, source })?;
         Ok(Self { endpoint, listen, limits, handshakes: Arc::default() })
     }
 

@@ -8,16 +8,21 @@ use utoipa_axum::routes;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, created, ok};
 use crate::error::{ApiError, Failure};
-use crate::extract::Anonymous;
+use crate::extract::{Anonymous, NoParameters, Query};
 use crate::shape::account::{Login, Me, Registration, SignedIn};
 use crate::state::ApiState;
 
+pub(super) fn public_routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(register)).routes(routes!(login))
+}
+
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(register)).routes(routes!(login)).routes(routes!(me))
+    OpenApiRouter::new().routes(routes!(me))
 }
 
 /// Make an account, and an organisation that it owns
 #[utoipa::path(
+    operation_id = "registerAccount",
     post, path = "/api/auth/register", tag = "accounts", request_body = Registration, security(()),
     responses(
         (status = 201, body = Envelope<SignedIn>),
@@ -36,8 +41,11 @@ async fn register(
 
 /// Exchange an e-mail address and a password for a token
 #[utoipa::path(
+    operation_id = "logIn",
     post, path = "/api/auth/login", tag = "accounts", request_body = Login, security(()),
-    responses((status = 200, body = Envelope<SignedIn>), (status = 401, body = Failure)),
+    responses(
+        (status = 200, body = Envelope<SignedIn>), (status = 400, body = Failure), (status = 401, body = Failure),
+    ),
 )]
 async fn login(State(state): State<ApiState>, request: Anonymous<Login>) -> Result<Answer<SignedIn>, ApiError> {
     let Login { email, password } = request.body;
@@ -47,10 +55,15 @@ async fn login(State(state): State<ApiState>, request: Anonymous<Login>) -> Resu
 
 /// Who the token belongs to
 #[utoipa::path(
+    operation_id = "showCaller",
     get, path = "/api/auth/me", tag = "accounts",
     responses((status = 200, body = Envelope<Me>), (status = 401, body = Failure)),
 )]
-async fn me(State(state): State<ApiState>, Caller(actor): Caller) -> Result<Answer<Me>, ApiError> {
+async fn me(
+    State(state): State<ApiState>,
+    Caller(actor): Caller,
+    _: Query<NoParameters>,
+) -> Result<Answer<Me>, ApiError> {
     let user = state.catalog.me(&actor).await?;
     Ok(ok(Me::new(&actor, user)))
 }

@@ -18,6 +18,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// Who did what, newest first
 #[utoipa::path(
+    operation_id = "listAuditEntries",
     get, path = "/api/audit", tag = "audit", params(Paging),
     responses((status = 200, body = Envelope<Vec<AuditEntry>>), (status = 403, body = Failure)),
 )]

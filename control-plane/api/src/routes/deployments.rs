@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use outrigger_catalog::model::{Actor, Stage};
+use outrigger_engine::DeploymentView;
 use outrigger_protocol::id::{DeploymentId, EnvironmentId, PolicyId, ProjectId};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -11,7 +12,7 @@ use utoipa_axum::routes;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Done, Envelope, created, ok, paged};
 use crate::error::{ApiError, Detail, Failure};
-use crate::extract::{Id, IdAnd, Mutation, NoBody, Query};
+use crate::extract::{Id, IdAnd, Mutation, NoBody, NoParameters, Query};
 use crate::shape::deployment::{
     ConfigProblem, ConfigProgress, Deployment, NewDeployment, PolicyBindingBody, Resolved, Rollout, Scale, Status,
 };
@@ -44,21 +45,19 @@ struct Filter {
     cursor: Option<String>,
 }
 
-async fn shown(state: &ApiState, deployment: outrigger_catalog::model::Deployment) -> Deployment {
-    let ready = ready_count(state, deployment.id);
-    Deployment::new(deployment, ready)
-}
-
-fn ready_count(state: &ApiState, id: DeploymentId) -> u32 {
-    count(state.ingest.live(id).iter().filter(|live| live.ready))
-}
-
-fn count<T>(items: impl Iterator<Item = T>) -> u32 {
-    u32::try_from(items.count()).unwrap_or(u32::MAX)
+/// A deployment as it is stored, with how many of its instances serve.
+async fn shown(
+    state: &ApiState,
+    actor: &Actor,
+    deployment: outrigger_catalog::model::Deployment,
+) -> Result<Deployment, ApiError> {
+    let ready = state.engine.status(actor, deployment.id).await?.ready;
+    Ok(Deployment::new(deployment, ready))
 }
 
 /// List the deployments
 #[utoipa::path(
+    operation_id = "listDeployments",
     get, path = "/api/deployments", tag = "deployments", params(Filter),
     responses((status = 200, body = Envelope<Vec<Deployment>>), (status = 401, body = Failure)),
 )]
@@ -72,13 +71,14 @@ async fn list(
     let listing = state.catalog.list_deployments(&actor, project, page).await?;
     let mut deployments = Vec::with_capacity(listing.items.len());
     for deployment in listing.items {
-        deployments.push(shown(&state, deployment).await);
+        deployments.push(shown(&state, &actor, deployment).await?);
     }
     Ok(paged(deployments, listing.next))
 }
 
 /// Create a deployment; it does not run until it is started
 #[utoipa::path(
+    operation_id = "createDeployment",
     post, path = "/api/deployments", tag = "deployments", request_body = NewDeployment,
     responses((status = 201, body = Envelope<Deployment>), (status = 400, body = Failure), (status = 401, body = Failure)),
 )]
@@ -90,11 +90,12 @@ async fn create(
     let spec = request.body.check(resolved)?;
     state.engine.check_spec(&request.actor, &spec).await?;
     let deployment = state.catalog.create_deployment(&request.actor, spec).await?;
-    Ok(created(shown(&state, deployment).await))
+    Ok(created(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Show a deployment
 #[utoipa::path(
+    operation_id = "showDeployment",
     get, path = "/api/deployments/{id}", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = Envelope<Deployment>), (status = 404, body = Failure)),
 )]
@@ -102,13 +103,15 @@ async fn show(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     Id(id): Id<DeploymentId>,
+    _: Query<NoParameters>,
 ) -> Result<Answer<Deployment>, ApiError> {
-    let deployment = state.catalog.deployment(&actor, id).await?;
-    Ok(ok(shown(&state, deployment).await))
+    let view = state.engine.status(&actor, id).await?;
+    Ok(ok(Deployment::new(view.deployment, view.ready)))
 }
 
 /// Replace a deployment's specification; new instances use it, running ones keep what they started with
 #[utoipa::path(
+    operation_id = "updateDeployment",
     put, path = "/api/deployments/{id}", tag = "deployments", params(("id" = String, Path)), request_body = NewDeployment,
     responses(
         (status = 200, body = Envelope<Deployment>), (status = 400, body = Failure), (status = 404, body = Failure),
@@ -126,11 +129,12 @@ async fn update(
     let spec = request.body.check(resolved)?;
     state.engine.check_spec(&request.actor, &spec).await?;
     let deployment = state.catalog.update_deployment(&request.actor, id, spec).await?;
-    Ok(ok(shown(&state, deployment).await))
+    Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Delete a deployment that does not run
 #[utoipa::path(
+    operation_id = "deleteDeployment",
     delete, path = "/api/deployments/{id}", tag = "deployments", params(("id" = String, Path)),
     responses(
         (status = 200, body = Envelope<Done>), (status = 404, body = Failure),
@@ -148,6 +152,7 @@ async fn delete(
 
 /// How a deployment is doing
 #[utoipa::path(
+    operation_id = "showDeploymentStatus",
     get, path = "/api/deployments/{id}/status", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = Envelope<Status>), (status = 404, body = Failure)),
 )]
@@ -155,11 +160,11 @@ async fn status(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     Id(id): Id<DeploymentId>,
+    _: Query<NoParameters>,
 ) -> Result<Answer<Status>, ApiError> {
-    let deployment = state.catalog.deployment(&actor, id).await?;
+    let DeploymentView { deployment, ready, instances, rollout } = state.engine.status(&actor, id).await?;
     let last = state.catalog.latest_decision(deployment.organization, id).await?;
-    let live = state.ingest.live(id);
-    let rollout = state.ingest.rollout(id);
+    let connected = instances.iter().filter(|one| one.live.as_ref().is_some_and(|live| live.connected)).count();
     let config = (rollout.generation > 0).then(|| ConfigProgress {
         generation: rollout.generation,
         running: rollout.applied,
@@ -171,8 +176,8 @@ async fn status(
         status: deployment.status.name(),
         status_reason: deployment.status_reason,
         desired_replicas: deployment.desired_replicas,
-        ready_replicas: count(live.iter().filter(|live| live.ready)),
-        connected_replicas: count(live.iter().filter(|live| live.connected)),
+        ready_replicas: ready,
+        connected_replicas: u32::try_from(connected).unwrap_or(u32::MAX),
         paused: deployment.paused,
         config,
         metrics: super::metrics::now(&state, id),
@@ -186,6 +191,7 @@ fn problems(failed: Vec<(outrigger_protocol::id::InstanceId, String)>) -> Vec<Co
 
 /// Start a deployment's instances
 #[utoipa::path(
+    operation_id = "startDeployment",
     post, path = "/api/deployments/{id}/start", tag = "deployments", params(("id" = String, Path)),
     responses(
         (status = 200, body = Envelope<Deployment>), (status = 404, body = Failure),
@@ -198,11 +204,12 @@ async fn start(
     request: Mutation<NoBody>,
 ) -> Result<Answer<Deployment>, ApiError> {
     let deployment = state.engine.start_deployment(&request.actor, id).await?;
-    Ok(ok(shown(&state, deployment).await))
+    Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Stop all of a deployment's instances
 #[utoipa::path(
+    operation_id = "stopDeployment",
     post, path = "/api/deployments/{id}/stop", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = Envelope<Deployment>), (status = 404, body = Failure), (status = 409, body = Failure)),
 )]
@@ -212,11 +219,12 @@ async fn stop(
     request: Mutation<NoBody>,
 ) -> Result<Answer<Deployment>, ApiError> {
     let deployment = state.engine.stop_deployment(&request.actor, id).await?;
-    Ok(ok(shown(&state, deployment).await))
+    Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Set the number of replicas by hand, within the deployment's bounds
 #[utoipa::path(
+    operation_id = "scaleDeployment",
     post, path = "/api/deployments/{id}/scale", tag = "deployments", params(("id" = String, Path)), request_body = Scale,
     responses(
         (status = 200, body = Envelope<Deployment>), (status = 400, body = Failure), (status = 404, body = Failure),
@@ -230,11 +238,12 @@ async fn scale(
 ) -> Result<Answer<Deployment>, ApiError> {
     let Scale { replicas, reason } = request.body;
     let deployment = state.engine.scale(&request.actor, id, replicas, &reason).await?;
-    Ok(ok(shown(&state, deployment).await))
+    Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Leave the number of replicas as it is until it is resumed
 #[utoipa::path(
+    operation_id = "pauseDeployment",
     post, path = "/api/deployments/{id}/pause", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = Envelope<Deployment>), (status = 404, body = Failure)),
 )]
@@ -244,11 +253,12 @@ async fn pause(
     request: Mutation<NoBody>,
 ) -> Result<Answer<Deployment>, ApiError> {
     let deployment = state.engine.pause(&request.actor, id).await?;
-    Ok(ok(shown(&state, deployment).await))
+    Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Scale by policies again
 #[utoipa::path(
+    operation_id = "resumeDeployment",
     post, path = "/api/deployments/{id}/resume", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = Envelope<Deployment>), (status = 404, body = Failure)),
 )]
@@ -258,11 +268,12 @@ async fn resume(
     request: Mutation<NoBody>,
 ) -> Result<Answer<Deployment>, ApiError> {
     let deployment = state.engine.resume(&request.actor, id).await?;
-    Ok(ok(shown(&state, deployment).await))
+    Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Push the newest configuration to the instances now
 #[utoipa::path(
+    operation_id = "reloadConfiguration",
     post, path = "/api/config/deployments/{id}/reload", tag = "deployments", params(("id" = String, Path)),
     responses(
         (status = 200, body = Envelope<Rollout>), (status = 404, body = Failure),
@@ -288,6 +299,7 @@ async fn reload(
 
 /// Let a policy take part, or change how it does
 #[utoipa::path(
+    operation_id = "bindPolicy",
     put, path = "/api/deployments/{id}/policies/{name}", tag = "policies", request_body = PolicyBindingBody,
     params(("id" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = Envelope<Deployment>), (status = 400, body = Failure), (status = 404, body = Failure)),
@@ -302,11 +314,12 @@ async fn bind_policy(
     let binding = request.body.check(name, policy)?;
     state.engine.check_binding(&request.actor, &binding).await?;
     let deployment = state.catalog.bind_policy(&request.actor, id, binding).await?;
-    Ok(ok(shown(&state, deployment).await))
+    Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Remove a policy from a deployment
 #[utoipa::path(
+    operation_id = "unbindPolicy",
     delete, path = "/api/deployments/{id}/policies/{name}", tag = "policies",
     params(("id" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = Envelope<Deployment>), (status = 404, body = Failure)),
@@ -317,7 +330,7 @@ async fn unbind_policy(
     request: Mutation<NoBody>,
 ) -> Result<Answer<Deployment>, ApiError> {
     let deployment = state.catalog.unbind_policy(&request.actor, id, &name).await?;
-    Ok(ok(shown(&state, deployment).await))
+    Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
 /// Finds what the request names: the project, the environment (by id or by stage), the policies (by id or name).

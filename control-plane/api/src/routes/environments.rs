@@ -9,7 +9,7 @@ use super::Paging;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Done, Envelope, created, ok, paged};
 use crate::error::{ApiError, Failure};
-use crate::extract::{Id, Mutation, NoBody, Query};
+use crate::extract::{Id, Mutation, NoBody, NoParameters, Query};
 use crate::shape::environment::{Environment, EnvironmentChange, NewEnvironment};
 use crate::state::ApiState;
 
@@ -19,6 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// List a project's environments
 #[utoipa::path(
+    operation_id = "listEnvironments",
     get, path = "/api/config/projects/{projectId}/environments", tag = "environments",
     params(("projectId" = String, Path), Paging),
     responses((status = 200, body = Envelope<Vec<Environment>>), (status = 404, body = Failure)),
@@ -35,6 +36,7 @@ async fn list(
 
 /// Create an environment
 #[utoipa::path(
+    operation_id = "createEnvironment",
     post, path = "/api/config/projects/{projectId}/environments", tag = "environments",
     params(("projectId" = String, Path)), request_body = NewEnvironment,
     responses(
@@ -53,6 +55,7 @@ async fn create(
 
 /// Show an environment
 #[utoipa::path(
+    operation_id = "showEnvironment",
     get, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
     responses((status = 200, body = Envelope<Environment>), (status = 404, body = Failure)),
 )]
@@ -60,6 +63,7 @@ async fn show(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     Id(id): Id<EnvironmentId>,
+    _: Query<NoParameters>,
 ) -> Result<Answer<Environment>, ApiError> {
     let environment = state.catalog.environment(&actor, id).await?;
     let generation = environment.generation;
@@ -68,6 +72,7 @@ async fn show(
 
 /// Change an environment's name, description or whether it is active
 #[utoipa::path(
+    operation_id = "updateEnvironment",
     put, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
     request_body = EnvironmentChange,
     responses((status = 200, body = Envelope<Environment>), (status = 400, body = Failure), (status = 404, body = Failure)),
@@ -84,6 +89,7 @@ async fn update(
 
 /// Delete an environment that no deployment uses
 #[utoipa::path(
+    operation_id = "deleteEnvironment",
     delete, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
     responses(
         (status = 200, body = Envelope<Done>), (status = 404, body = Failure),

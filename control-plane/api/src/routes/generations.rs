@@ -9,7 +9,7 @@ use super::Paging;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok, paged};
 use crate::error::{ApiError, Failure};
-use crate::extract::{Id, IdAnd, Query};
+use crate::extract::{Id, IdAnd, NoParameters, Query};
 use crate::shape::environment::Generation;
 use crate::state::ApiState;
 
@@ -19,6 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// List an environment's generations, newest first
 #[utoipa::path(
+    operation_id = "listGenerations",
     get, path = "/api/config/environments/{configId}/versions", tag = "variables",
     params(("configId" = String, Path), Paging),
     responses((status = 200, body = Envelope<Vec<Generation>>), (status = 404, body = Failure)),
@@ -35,6 +36,7 @@ async fn list(
 
 /// Show one generation
 #[utoipa::path(
+    operation_id = "showGeneration",
     get, path = "/api/config/environments/{configId}/versions/{generation}", tag = "variables",
     params(("configId" = String, Path), ("generation" = u64, Path)),
     responses((status = 200, body = Envelope<Generation>), (status = 404, body = Failure)),
@@ -43,6 +45,7 @@ async fn show(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     IdAnd(id, number): IdAnd<EnvironmentId>,
+    _: Query<NoParameters>,
 ) -> Result<Answer<Generation>, ApiError> {
     let number = number.parse().map_err(|_| ApiError::not_found("there is no such generation"))?;
     Ok(ok(state.catalog.generation(&actor, id, number).await?.into()))

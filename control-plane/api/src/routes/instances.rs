@@ -12,7 +12,7 @@ use super::Paging;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, created, ok, paged};
 use crate::error::{ApiError, Failure};
-use crate::extract::{Id, Mutation, Query};
+use crate::extract::{Id, Mutation, NoParameters, Query};
 use crate::shape::decision::{Decision, Event};
 use crate::shape::instance::{Instance, JoinToken, NewJoinToken};
 use crate::shape::{DURATION, Problems};
@@ -32,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// List the instances with what their agents say
 #[utoipa::path(
+    operation_id = "listInstances",
     get, path = "/api/deployments/{id}/instances", tag = "instances", params(("id" = String, Path)),
     responses((status = 200, body = Envelope<Vec<Instance>>), (status = 404, body = Failure)),
 )]
@@ -39,6 +40,7 @@ async fn list(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     Id(id): Id<DeploymentId>,
+    _: Query<NoParameters>,
 ) -> Result<Answer<Vec<Instance>>, ApiError> {
     let stored = state.catalog.instances(&actor, id, false).await?;
     let live: HashMap<_, _> = state.ingest.live(id).into_iter().map(|live| (live.instance, live)).collect();
@@ -51,6 +53,7 @@ async fn list(
 
 /// Make a one-time token with which an agent outside can join
 #[utoipa::path(
+    operation_id = "createJoinToken",
     post, path = "/api/deployments/{id}/join-tokens", tag = "instances", params(("id" = String, Path)),
     request_body = NewJoinToken,
     responses((status = 201, body = Envelope<JoinToken>), (status = 400, body = Failure), (status = 404, body = Failure)),
@@ -75,6 +78,7 @@ async fn join_token(
 
 /// List the decisions, newest first
 #[utoipa::path(
+    operation_id = "listDecisions",
     get, path = "/api/deployments/{id}/decisions", tag = "instances", params(("id" = String, Path), Paging),
     responses((status = 200, body = Envelope<Vec<Decision>>), (status = 404, body = Failure)),
 )]
@@ -90,6 +94,7 @@ async fn decisions(
 
 /// List what happened, newest first
 #[utoipa::path(
+    operation_id = "listEvents",
     get, path = "/api/deployments/{id}/events", tag = "instances", params(("id" = String, Path), Paging),
     responses((status = 200, body = Envelope<Vec<Event>>), (status = 404, body = Failure)),
 )]

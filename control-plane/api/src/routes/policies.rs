@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Done, Envelope, created, ok};
 use crate::error::{ApiError, Failure};
-use crate::extract::{BinaryMutation, Id, Mutation, NoBody};
+use crate::extract::{BinaryMutation, Id, Mutation, NoBody, NoParameters, Query};
 use crate::layers::COMPONENT_BODY_BYTES;
 use crate::shape::policy::{Evaluate, Evaluation, Policy};
 use crate::state::ApiState;
@@ -22,16 +22,22 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// List the policies that deployments can use
 #[utoipa::path(
+    operation_id = "listPolicies",
     get, path = "/api/policies", tag = "policies",
     responses((status = 200, body = Envelope<Vec<Policy>>), (status = 401, body = Failure)),
 )]
-async fn list(State(state): State<ApiState>, Caller(actor): Caller) -> Result<Answer<Vec<Policy>>, ApiError> {
+async fn list(
+    State(state): State<ApiState>,
+    Caller(actor): Caller,
+    _: Query<NoParameters>,
+) -> Result<Answer<Vec<Policy>>, ApiError> {
     let policies = state.catalog.policies(&actor).await?;
     Ok(ok(policies.into_iter().map(Policy::from).collect()))
 }
 
 /// Upload a policy component; it is compiled and asked to describe itself before it is kept
 #[utoipa::path(
+    operation_id = "uploadPolicy",
     post, path = "/api/policies", tag = "policies",
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A component of outrigger:policy"),
     responses(
@@ -46,6 +52,7 @@ async fn upload(State(state): State<ApiState>, request: BinaryMutation) -> Resul
 
 /// Show a policy with the schema of its configuration
 #[utoipa::path(
+    operation_id = "showPolicy",
     get, path = "/api/policies/{id}", tag = "policies", params(("id" = String, Path)),
     responses((status = 200, body = Envelope<Policy>), (status = 404, body = Failure)),
 )]
@@ -53,12 +60,14 @@ async fn show(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     Id(id): Id<PolicyId>,
+    _: Query<NoParameters>,
 ) -> Result<Answer<Policy>, ApiError> {
     Ok(ok(state.catalog.policy(&actor, id).await?.into()))
 }
 
 /// Delete a policy that no deployment uses
 #[utoipa::path(
+    operation_id = "deletePolicy",
     delete, path = "/api/policies/{id}", tag = "policies", params(("id" = String, Path)),
     responses(
         (status = 200, body = Envelope<Done>), (status = 404, body = Failure),
@@ -76,6 +85,7 @@ async fn delete(
 
 /// Ask a policy what it would propose; nothing is acted on
 #[utoipa::path(
+    operation_id = "evaluatePolicy",
     post, path = "/api/policies/{id}/evaluate", tag = "policies", params(("id" = String, Path)), request_body = Evaluate,
     responses((status = 200, body = Envelope<Evaluation>), (status = 400, body = Failure), (status = 404, body = Failure)),
 )]

@@ -9,7 +9,7 @@ use super::Paging;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Done, Envelope, created, ok, paged};
 use crate::error::{ApiError, Failure};
-use crate::extract::{Id, Mutation, NoBody, Query};
+use crate::extract::{Id, Mutation, NoBody, NoParameters, Query};
 use crate::shape::project::{NewProject, Project};
 use crate::state::ApiState;
 
@@ -25,6 +25,7 @@ impl From<NewProject> for outrigger_catalog::NewProject {
 
 /// List the projects
 #[utoipa::path(
+    operation_id = "listProjects",
     get, path = "/api/projects", tag = "projects", params(Paging),
     responses((status = 200, body = Envelope<Vec<Project>>), (status = 401, body = Failure)),
 )]
@@ -39,6 +40,7 @@ async fn list(
 
 /// Create a project
 #[utoipa::path(
+    operation_id = "createProject",
     post, path = "/api/projects", tag = "projects", request_body = NewProject,
     responses((status = 201, body = Envelope<Project>), (status = 400, body = Failure), (status = 401, body = Failure)),
 )]
@@ -49,6 +51,7 @@ async fn create(State(state): State<ApiState>, request: Mutation<NewProject>) ->
 
 /// Show a project
 #[utoipa::path(
+    operation_id = "showProject",
     get, path = "/api/projects/{id}", tag = "projects", params(("id" = String, Path)),
     responses((status = 200, body = Envelope<Project>), (status = 404, body = Failure)),
 )]
@@ -56,12 +59,14 @@ async fn show(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     Id(id): Id<ProjectId>,
+    _: Query<NoParameters>,
 ) -> Result<Answer<Project>, ApiError> {
     Ok(ok(state.catalog.project(&actor, id).await?.into()))
 }
 
 /// Replace a project's name and description
 #[utoipa::path(
+    operation_id = "updateProject",
     put, path = "/api/projects/{id}", tag = "projects", params(("id" = String, Path)), request_body = NewProject,
     responses((status = 200, body = Envelope<Project>), (status = 400, body = Failure), (status = 404, body = Failure)),
 )]
@@ -77,6 +82,7 @@ async fn update(
 
 /// Delete a project without deployments, and destroy the key of its secrets
 #[utoipa::path(
+    operation_id = "deleteProject",
     delete, path = "/api/projects/{id}", tag = "projects", params(("id" = String, Path)),
     responses(
         (status = 200, body = Envelope<Done>),

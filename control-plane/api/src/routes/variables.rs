@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok};
 use crate::error::{ApiError, Failure};
-use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoBody};
+use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoBody, NoParameters, Query, shown};
 use crate::shape::environment::{ChangedVariable, Generation, Revealed, Variable, VariableChange, VariablesChange};
 use crate::state::ApiState;
 
@@ -18,6 +18,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// List the variables; secrets are masked
 #[utoipa::path(
+    operation_id = "listVariables",
     get, path = "/api/config/environments/{configId}/variables", tag = "variables", params(("configId" = String, Path)),
     responses((status = 200, body = Envelope<Vec<Variable>>), (status = 404, body = Failure)),
 )]
@@ -25,6 +26,7 @@ async fn list(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     Id(id): Id<EnvironmentId>,
+    _: Query<NoParameters>,
 ) -> Result<Answer<Vec<Variable>>, ApiError> {
     // The generation is read first: a change in between makes the tag too old, which refuses a write, and never too new.
     let generation = state.catalog.environment(&actor, id).await?.generation;
@@ -34,6 +36,7 @@ async fn list(
 
 /// Change many variables in one generation
 #[utoipa::path(
+    operation_id = "changeVariables",
     patch, path = "/api/config/environments/{configId}/variables", tag = "variables", request_body = VariablesChange,
     params(("configId" = String, Path), ("If-Match" = Option<String>, Header, description = "The generation that was read")),
     responses(
@@ -48,14 +51,16 @@ async fn change_many(
     request: Mutation<VariablesChange>,
 ) -> Result<Answer<Generation>, ApiError> {
     let message = request.body.message.clone();
-    let changes = request.body.check()?;
+    let present = state.catalog.variables(&request.actor, id).await?;
+    let changes = request.body.check(&present)?;
     let generation = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await?;
     let number = generation.number;
     Ok(ok(Generation::from(generation)).at_generation(number))
 }
 
-/// Create or replace a variable
+/// Create a variable, or change what is given of it
 #[utoipa::path(
+    operation_id = "putVariable",
     put, path = "/api/config/environments/{configId}/variables/{key}", tag = "variables", request_body = VariableChange,
     params(
         ("configId" = String, Path), ("key" = String, Path),
@@ -72,8 +77,9 @@ async fn put(
     IfMatch(if_match): IfMatch,
     request: Mutation<VariableChange>,
 ) -> Result<Answer<ChangedVariable>, ApiError> {
-    let changes = request.body.check(key.clone())?;
-    let message = format!("set {key}");
+    let present = state.catalog.variables(&request.actor, id).await?;
+    let changes = request.body.check(&key, &present)?;
+    let message = format!("set {}", shown(&key));
     let generation = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await?.number;
     let variables = state.catalog.variables(&request.actor, id).await?;
     let variable = variables.into_iter().find(|variable| variable.key == key);
@@ -83,6 +89,7 @@ async fn put(
 
 /// Delete a variable
 #[utoipa::path(
+    operation_id = "deleteVariable",
     delete, path = "/api/config/environments/{configId}/variables/{key}", tag = "variables",
     params(
         ("configId" = String, Path), ("key" = String, Path),
@@ -96,7 +103,7 @@ async fn delete(
     IfMatch(if_match): IfMatch,
     request: Mutation<NoBody>,
 ) -> Result<Answer<Generation>, ApiError> {
-    let message = format!("delete {key}");
+    let message = format!("delete {}", shown(&key));
     let changes = vec![outrigger_catalog::model::VariableChange::Delete { key }];
     let generation = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await?;
     let number = generation.number;
@@ -105,6 +112,7 @@ async fn delete(
 
 /// Show a secret's value; needs the role admin and is audited
 #[utoipa::path(
+    operation_id = "revealVariable",
     post, path = "/api/config/environments/{configId}/variables/{key}/reveal", tag = "variables",
     params(("configId" = String, Path), ("key" = String, Path)),
     responses((status = 200, body = Envelope<Revealed>), (status = 403, body = Failure), (status = 404, body = Failure)),

@@ -20,7 +20,7 @@ const DEFAULT_JITTER: Duration = Duration::from_secs(5);
 
 /// A number of bytes, or text such as `256MiB`.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "has to be bytes, or text such as 256MiB")]
 pub(crate) enum Size {
     Bytes(u64),
     Text(String),
@@ -171,7 +171,8 @@ impl NewDeployment {
             .policies
             .into_iter()
             .zip(&resolved.policies)
-            .map(|(binding, id)| binding.check(*id, &mut problems))
+            .enumerate()
+            .map(|(at, (binding, id))| binding.check(*id, &format!("policies.{at}.mode"), &mut problems))
             .collect();
         let Replicas { min, max, initial } = self.replicas;
         problems.finish(|| model::DeploymentSpec {
@@ -247,9 +248,8 @@ impl NewScaling {
 }
 
 impl NewPolicyBinding {
-    fn check(self, policy: PolicyId, problems: &mut Problems) -> model::PolicyBinding {
-        let field = format!("policies.{}.mode", self.name);
-        let mode = problems.parse(&field, self.mode.as_deref(), "one of active, shadow, disabled", parse_mode);
+    fn check(self, policy: PolicyId, mode_field: &str, problems: &mut Problems) -> model::PolicyBinding {
+        let mode = problems.parse(mode_field, self.mode.as_deref(), "one of active, shadow, disabled", parse_mode);
         model::PolicyBinding {
             name: self.name,
             policy,
@@ -263,7 +263,7 @@ impl PolicyBindingBody {
     pub(crate) fn check(self, name: String, policy: PolicyId) -> Result<model::PolicyBinding, ApiError> {
         let Self { policy_id, config, mode } = self;
         let mut problems = Problems::default();
-        let binding = NewPolicyBinding { name, policy_id, config, mode }.check(policy, &mut problems);
+        let binding = NewPolicyBinding { name, policy_id, config, mode }.check(policy, "mode", &mut problems);
         problems.finish(|| binding)
     }
 }

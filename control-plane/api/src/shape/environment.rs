@@ -5,7 +5,8 @@ use outrigger_catalog::model;
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::ProjectId;
 use outrigger_secrets::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::Problems;
@@ -94,23 +95,7 @@ impl From<model::Environment> for Environment {
 }
 
 /// A value as JSON may write it: text, or a number or boolean for what it looks like.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Value {
-    Text(String),
-    Boolean(bool),
-    Number(serde_json::Number),
-}
-
-impl Value {
-    fn into_secret(self) -> SecretString {
-        SecretString::from(match self {
-            Self::Text(text) => text,
-            Self::Boolean(flag) => flag.to_string(),
-            Self::Number(number) => number.to_string(),
-        })
-    }
-}
+pub(crate) struct Value(SecretString);
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,36 +103,79 @@ impl fmt::Debug for Value {
     }
 }
 
-/// A variable's new state. Without `value` the present value stays.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+/// Above it, not every whole number is a double, and the one that was written may have become another.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl Visitor<'_> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text, a number or a boolean")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value(SecretString::from(text.to_owned())))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Value, E> {
+        Ok(Value(SecretString::from(text)))
+    }
+
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Value, E> {
+        self.visit_string(flag.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Value, E> {
+        self.visit_string(number.to_string())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Value, E> {
+        self.visit_string(number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Value, E> {
+        if number.abs() < EXACT {
+            self.visit_string(number.to_string())
+        } else {
+            Err(E::custom("has to be text: as a number it would not be kept digit by digit"))
+        }
+    }
+}
+
+/// What is to be different about a variable; absent fields stay as they are. A new variable is plain, optional and a
+/// string unless it is said otherwise, and has no value before it is given one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct VariableChange {
     #[schema(value_type = Option<String>)]
     value: Option<Value>,
     /// Kept encrypted and never read back, except by reveal.
-    #[serde(default)]
-    is_encrypted: bool,
+    is_encrypted: Option<bool>,
     /// A deployment does not start without it.
-    #[serde(default)]
-    is_required: bool,
-    #[serde(default)]
-    description: String,
+    is_required: Option<bool>,
+    description: Option<String>,
     /// string, number, boolean, json, url or secret
     variable_type: Option<String>,
 }
 
+/// As `VariableChange`, with the variable's name.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct NamedVariableChange {
     key: String,
     #[schema(value_type = Option<String>)]
     value: Option<Value>,
-    #[serde(default)]
-    is_encrypted: bool,
-    #[serde(default)]
-    is_required: bool,
-    #[serde(default)]
-    description: String,
+    is_encrypted: Option<bool>,
+    is_required: Option<bool>,
+    description: Option<String>,
     variable_type: Option<String>,
 }
 
@@ -166,30 +194,48 @@ pub(crate) struct VariablesChange {
 }
 
 impl VariableChange {
-    pub(crate) fn check(self, key: String) -> Result<Vec<model::VariableChange>, ApiError> {
+    pub(crate) fn check(self, key: &str, present: &[model::Variable]) -> Result<Vec<model::VariableChange>, ApiError> {
         let Self { value, is_encrypted, is_required, description, variable_type } = self;
+        let key = key.to_owned();
+        let mut problems = Problems::default();
         let named = NamedVariableChange { key, value, is_encrypted, is_required, description, variable_type };
-        VariablesChange { variables: vec![named], delete: Vec::new(), message: String::new() }.check()
+        let change = named.check("variableType", present, &mut problems);
+        problems.finish(|| vec![change])
+    }
+}
+
+impl NamedVariableChange {
+    /// What is not said stays as it is now: above all, a secret that gets a new value stays a secret.
+    fn check(self, type_field: &str, present: &[model::Variable], problems: &mut Problems) -> model::VariableChange {
+        let present = present.iter().find(|variable| variable.key == self.key);
+        let kind = problems.parse(type_field, self.variable_type.as_deref(), KINDS, |text| text.parse().ok());
+        let kind = kind.unwrap_or(match (self.is_encrypted, present.map(|variable| variable.kind)) {
+            // It is one by its type alone, which has to go for it to become plain.
+            (Some(false), Some(VariableKind::Secret)) | (Some(false) | None, None) => VariableKind::String,
+            (_, Some(kind)) => kind,
+            (Some(true), None) => VariableKind::Secret,
+        });
+        let is_encrypted = self.is_encrypted.unwrap_or_else(|| present.is_some_and(|variable| variable.is_secret));
+        model::VariableChange::Put {
+            key: self.key,
+            value: self.value.map(|value| value.0),
+            is_secret: is_encrypted || kind == VariableKind::Secret,
+            is_required: self.is_required.unwrap_or_else(|| present.is_some_and(|variable| variable.is_required)),
+            kind,
+            description: self
+                .description
+                .unwrap_or_else(|| present.map(|variable| variable.description.clone()).unwrap_or_default()),
+        }
     }
 }
 
 impl VariablesChange {
-    pub(crate) fn check(self) -> Result<Vec<model::VariableChange>, ApiError> {
+    pub(crate) fn check(self, present: &[model::Variable]) -> Result<Vec<model::VariableChange>, ApiError> {
         let mut problems = Problems::default();
         let mut changes = Vec::with_capacity(self.variables.len() + self.delete.len());
-        for variable in self.variables {
-            let field = format!("{}.variableType", variable.key);
-            let kind = problems.parse(&field, variable.variable_type.as_deref(), KINDS, |text| text.parse().ok());
-            let default = if variable.is_encrypted { VariableKind::Secret } else { VariableKind::String };
-            let kind = kind.unwrap_or(default);
-            changes.push(model::VariableChange::Put {
-                key: variable.key,
-                value: variable.value.map(Value::into_secret),
-                is_secret: variable.is_encrypted || kind == VariableKind::Secret,
-                is_required: variable.is_required,
-                kind,
-                description: variable.description,
-            });
+        for (at, variable) in self.variables.into_iter().enumerate() {
+            let type_field = format!("variables[{at}].variableType");
+            changes.push(variable.check(&type_field, present, &mut problems));
         }
         changes.extend(self.delete.into_iter().map(|key| model::VariableChange::Delete { key }));
         problems.finish(|| changes)

@@ -65,7 +65,7 @@ impl FleetDriver {
     }
 
     fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Sandbox>> {
-        self.sandboxes.lock().unwrap()
+        self.sandboxes.lock().expect("nothing panics while it is held")
     }
 
     async fn join(&self, spec: &InstanceSpec) -> Result<JoinHandle<()>, DriverError> {
@@ -143,6 +143,7 @@ impl DefectiveDriver {
     pub(crate) const NAME: &'static str = "defective";
 }
 
+#[allow(clippy::panic, reason = "that is what it is for")]
 impl Driver for DefectiveDriver {
     fn name(&self) -> &'static str {
         Self::NAME

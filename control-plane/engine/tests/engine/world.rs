@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use outrigger_catalog::{Catalog, NewEnvironment, NewProject, Page};
 use outrigger_drivers::{Driver, DryRunDriver};
 use outrigger_engine::{Engine, EngineConfig, StartError};
 use outrigger_ingest::{Ingest, IngestConfig};
-use outrigger_policy_host::{HostConfig, PolicyHost};
+use outrigger_policy_host::{CacheConfig, CacheKey, HostConfig, PolicyHost};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::{DeploymentId, EnvironmentId, OrganizationId, PolicyId};
 use outrigger_protocol::message::ApplyStrategy;
@@ -210,7 +211,13 @@ impl World {
 }
 
 async fn engine(catalog: &Catalog, ingest: &Ingest, drivers: Vec<Arc<dyn Driver>>) -> Result<Engine, StartError> {
-    let host = Arc::new(PolicyHost::new(HostConfig::in_process()).expect("a policy host"));
+    let cache = CacheConfig {
+        directory: Path::new(env!("CARGO_TARGET_TMPDIR")).join("policy-cache"),
+        key: CacheKey::new(&[7; 32]),
+        max_bytes: 64 * 1024 * 1024,
+    };
+    let host = HostConfig { cache: Some(cache), ..HostConfig::in_process() };
+    let host = Arc::new(PolicyHost::new(host).expect("a policy host"));
     let mut config = EngineConfig::new(ingest.local_addr(), "outrigger".to_owned());
     config.scaler.min_interval = Duration::from_millis(50);
     config.scaler.tick = Duration::from_millis(200);

@@ -1,0 +1,19 @@
+//! The admin API over real HTTP: a whole control plane on loopback, and clients that know nothing but its address.
+
+mod accounts;
+mod client;
+mod deployments;
+mod environments;
+mod evaluation;
+mod health;
+mod hostile;
+mod idempotency;
+mod instances;
+mod lifecycle;
+mod metrics;
+mod openapi;
+mod policies;
+mod projects;
+mod tenancy;
+mod variables;
+mod world;

@@ -1,0 +1,162 @@
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Client};
+use crate::world::{Shop, World};
+
+const CANARY: &str = "canary-7f3a";
+
+async fn matching(api: &Client, etag: &str, method: Method, path: &str, body: Value) -> Answer {
+    Answer::of(api.request(method, path).header("if-match", etag).json(&body)).await
+}
+
+#[tokio::test]
+async fn variables_are_put_read_and_deleted_one_generation_at_a_time() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    let put = api.put(&shop.variable("GREETING"), json!({ "value": "hello", "description": "says" })).await;
+    assert_eq!(put.header("etag"), "\"1\"");
+    let put = put.data(200);
+    assert_eq!((&put["key"], &put["value"], &put["generation"]), (&json!("GREETING"), &json!("hello"), &json!(1)));
+    let list = api.get(&shop.variables()).await;
+    assert_eq!(list.header("etag"), "\"1\"");
+    let variable = list.list()[0].clone();
+    assert_eq!((&variable["variableType"], &variable["changedIn"]), (&json!("string"), &json!(1)));
+    assert_eq!((&variable["masked"], &variable["isEncrypted"]), (&json!(false), &json!(false)));
+
+    let same = api.put(&shop.variable("GREETING"), json!({ "value": "hello" })).await.data(200);
+    assert_eq!((&same["generation"], &same["description"]), (&json!(1), &json!("says")), "nothing has changed");
+    let deleted = api.delete(&shop.variable("GREETING")).await.data(200);
+    assert_eq!((&deleted["generation"], &deleted["message"]), (&json!(2), &json!("delete GREETING")));
+    api.delete(&shop.variable("GREETING")).await.not_found();
+    assert!(api.get(&shop.variables()).await.list().is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_by_reveal_alone_and_stays_one() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    let path = shop.variable("API_KEY");
+    let put = api.put(&path, json!({ "value": "first", "isEncrypted": true, "isRequired": true })).await.data(200);
+    assert_eq!((&put["value"], &put["masked"], &put["variableType"]), (&Value::Null, &json!(true), &json!("secret")));
+    // A new value says nothing about secrecy, and so does a patch.
+    let put = api.put(&path, json!({ "value": CANARY })).await.data(200);
+    assert_eq!((&put["value"], &put["masked"], &put["isRequired"]), (&Value::Null, &json!(true), &json!(true)));
+    let patch = json!({ "variables": [{ "key": "API_KEY", "description": "of the shop" }] });
+    api.patch(&shop.variables(), patch).await.data(200);
+    let revealed = api.post(&format!("{path}/reveal"), json!({})).await.data(200);
+    assert_eq!(revealed, json!({ "key": "API_KEY", "value": CANARY }));
+    for read in [&shop.variables(), "/api/audit", &format!("/api/config/environments/{}/versions", shop.environment)] {
+        assert!(!api.get(read).await.body.to_string().contains(CANARY), "{read}");
+    }
+    let audit = api.get("/api/audit").await.list();
+    let reveal = audit.iter().find(|entry| entry["action"] == "reveal").expect("it is audited");
+    assert!(reveal["target"].as_str().unwrap().ends_with("/API_KEY"));
+
+    // Not without knowing the value, and then by wish alone.
+    api.put(&path, json!({ "isEncrypted": false })).await.refused(400, "validation_failed");
+    let plain = api.put(&path, json!({ "isEncrypted": false, "value": "public" })).await.data(200);
+    assert_eq!((&plain["value"], &plain["variableType"]), (&json!("public"), &json!("string")));
+    api.post(&format!("{}/reveal", shop.variable("NONE")), json!({})).await.not_found();
+}
+
+#[tokio::test]
+async fn many_changes_are_one_generation_or_none() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    let variables = json!([
+        { "key": "PORT", "value": 8080, "variableType": "number" }, { "key": "RATIO", "value": 0.5 },
+        { "key": "DEBUG", "value": true, "variableType": "boolean" }, { "key": "LATER", "isRequired": true },
+    ]);
+    let patched = api.patch(&shop.variables(), json!({ "variables": variables, "message": "first" })).await.data(200);
+    assert_eq!((&patched["generation"], &patched["message"]), (&json!(1), &json!("first")));
+    assert_eq!(patched["contentHash"].as_str().unwrap().len(), 64);
+    let values: Vec<Value> = api.get(&shop.variables()).await.list().iter().map(|one| one["value"].clone()).collect();
+    assert_eq!(values, [json!("true"), Value::Null, json!("8080"), json!("0.5")]);
+
+    for (change, field) in [
+        (json!({ "key": "GOOD", "value": "x", "variableType": "float" }), "variables[1].variableType"),
+        (json!({ "key": "PORT", "value": "many" }), "PORT"),
+        (json!({ "key": "A=B", "value": "x" }), "A=B"),
+        (json!({ "key": "A\u{0}", "value": "x" }), "A\u{fffd}"),
+        (json!({ "key": "A", "value": "x\u{0}y" }), "A"),
+        (json!({ "key": "A", "value": ["secret"] }), "variables[1].value"),
+        (json!({ "key": "A", "value": 123_456_789_012_345_678_901_234_567_890_f64 }), "variables[1].value"),
+        (json!({ "value": "x" }), "variables[1].key"),
+        (json!({ "key": "A", "value": "x", "secret": true }), "variables[1].secret"),
+        (json!({ "key": "FINE", "value": "x" }), "FINE"),
+    ] {
+        let body = json!({ "variables": [{ "key": "FINE", "value": "1" }, change], "delete": ["RATIO"] });
+        let fields = api.patch(&shop.variables(), body).await.wrong_fields();
+        assert!(fields.contains(&field.to_owned()), "{field}: {fields:?}");
+    }
+    api.patch(&shop.variables(), json!({ "delete": ["NONE"] })).await.not_found();
+    assert_eq!(api.get(&shop.variables()).await.header("etag"), "\"1\"", "nothing was changed");
+    let deleted = api.patch(&shop.variables(), json!({ "delete": ["PORT", "RATIO"] })).await.data(200);
+    assert_eq!(deleted["generation"], 2);
+}
+
+#[tokio::test]
+async fn a_stale_if_match_changes_nothing() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    let path = shop.variable("A");
+    matching(api, "\"0\"", Method::PUT, &path, json!({ "value": "1" })).await.data(200);
+    let stale = matching(api, "\"0\"", Method::PUT, &path, json!({ "value": "2" })).await;
+    assert!(stale.refused(409, "conflict").contains("generation 1"));
+    let patch = json!({ "variables": [{ "key": "A", "value": "2" }] });
+    matching(api, "\"0\"", Method::PATCH, &shop.variables(), patch).await.refused(409, "conflict");
+    matching(api, "\"7\"", Method::DELETE, &path, json!({})).await.refused(409, "conflict");
+    for nonsense in ["", "\"", "\"\"", "W/\"1\"", "\"+1\"", "one", "\"1\", \"2\"", "\"99999999999999999999999\""] {
+        matching(api, nonsense, Method::DELETE, &path, json!({})).await.refused(400, "malformed");
+    }
+    let twice = api.request(Method::DELETE, &path).header("if-match", "\"1\"").header("if-match", "\"2\"");
+    Answer::of(twice).await.refused(400, "malformed");
+    assert_eq!(api.get(&shop.variables()).await.list()[0]["value"], "1");
+    matching(api, "*", Method::PUT, &path, json!({ "value": "2" })).await.data(200);
+    matching(api, "\"2\"", Method::DELETE, &path, json!({})).await.data(200);
+}
+
+#[tokio::test]
+async fn bad_names_and_large_values_are_refused() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    for key in ["%00", "A%00B", "a%20b", "A%3DB", "%C3%A9", &"K".repeat(129)] {
+        api.put(&shop.variable(key), json!({ "value": "x" })).await.refused(400, "validation_failed");
+        api.delete(&shop.variable(key)).await;
+        api.post(&format!("{}/reveal", shop.variable(key)), json!({})).await.not_found();
+    }
+    api.put(&shop.variable("%ff"), json!({ "value": "x" })).await.refused(400, "malformed");
+    let large = "x".repeat(900 * 1024);
+    let refused = api.put(&shop.variable("LARGE"), json!({ "value": large })).await;
+    assert!(refused.body.to_string().len() < 2_000, "the value is not repeated");
+    assert_eq!(refused.wrong_fields(), ["LARGE"]);
+    let many: Vec<Value> = (0..1_001).map(|at| json!({ "key": format!("K{at}"), "value": "x" })).collect();
+    api.patch(&shop.variables(), json!({ "variables": many })).await.refused(400, "validation_failed");
+    assert_eq!(api.get(&shop.variables()).await.header("etag"), "\"0\"");
+}
+
+#[tokio::test]
+async fn generations_are_listed_newest_first() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    for value in ["1", "2", "3"] {
+        world.api.put(&shop.variable("A"), json!({ "value": value })).await.data(200);
+    }
+    let path = format!("/api/config/environments/{}/versions", shop.environment);
+    let page = world.api.get(&format!("{path}?limit=2")).await;
+    let next = page.body["page"]["next"].as_str().unwrap().to_owned();
+    let numbers = |list: Vec<Value>| list.iter().map(|one| one["generation"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(numbers(page.list()), [3, 2]);
+    assert_eq!(numbers(world.api.get(&format!("{path}?cursor={next}")).await.list()), [1]);
+    let shown = world.api.get(&format!("{path}/2")).await.data(200);
+    assert_eq!((&shown["generation"], &shown["message"]), (&json!(2), &json!("set A")));
+    for absent in ["4", "-1", "two", "99999999999999999999999"] {
+        world.api.get(&format!("{path}/{absent}")).await.not_found();
+    }
+}
