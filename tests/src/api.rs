@@ -43,7 +43,6 @@ impl Api {
     }
 
     /// A request that a test makes by hand, with the token in it.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {

@@ -40,7 +40,7 @@ impl Wire {
 async fn forward(front: Arc<UdpSocket>, server: SocketAddr, cut: Arc<AtomicBool>) {
     let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut answers = JoinSet::new();
-    let mut packet = [0u8; 65_536];
+    let mut packet = vec![0u8; 65_536];
     while let Ok((length, agent)) = front.recv_from(&mut packet).await {
         if cut.load(Ordering::Relaxed) {
             continue;
@@ -52,7 +52,7 @@ async fn forward(front: Arc<UdpSocket>, server: SocketAddr, cut: Arc<AtomicBool>
                 let back = Arc::new(back);
                 let (front, from, cut) = (Arc::clone(&front), Arc::clone(&back), Arc::clone(&cut));
                 answers.spawn(async move {
-                    let mut packet = [0u8; 65_536];
+                    let mut packet = vec![0u8; 65_536];
                     while let Ok((length, _)) = from.recv_from(&mut packet).await {
                         if !cut.load(Ordering::Relaxed) {
                             let _ = front.send_to(&packet[..length], agent).await;

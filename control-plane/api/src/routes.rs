@@ -30,7 +30,6 @@ use crate::{auth, layers};
 const JSON: (HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
 
 /// All of the API, ready to be served.
-#[must_use]
 pub fn router(state: ApiState) -> Router {
     let description = Bytes::from(openapi().to_json().expect("the description is text and numbers"));
     let describe = get(move || std::future::ready(([JSON], description.clone())));

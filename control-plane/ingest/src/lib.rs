@@ -2,14 +2,14 @@
 //!
 //! What flows through:
 //!
-//! - **In.** An agent enrols once ([`enroll`]: token and certificate request to certificate, signed by our own
-//!   [`authority`]) and then connects as long as it lives. Each connection is a [`session`] of one task. Samples pass a
-//!   [`budget`], are counted once per batch ([`dedup`]), corrected for the sandbox's [`clock`] and put into their
-//!   deployment's window ([`windows`]), which marks the deployment dirty for the engine. Log lines end in a bounded
-//!   ring ([`logs`]).
-//! - **Out.** The newest [`environments`] are sealed to each agent and offered ([`offers`]); the agents' reports move
-//!   the [`rollout`]. Whatever else an agent is told waits in its [`outbox`], the latest of each kind.
-//! - **Beside.** The [`registry`] knows who is here, [`presence`] notices who is not, [`stats`] counts, [`events`] tell.
+//! - **In.** An agent enrols once (`enroll`: token and certificate request to certificate, signed by our own
+//!   `authority`) and then connects as long as it lives. Each connection is a `session` of one task. Samples pass a
+//!   `budget`, are counted once per batch (`dedup`), corrected for the sandbox's `clock` and put into their
+//!   deployment's window (`windows`), which marks the deployment dirty for the engine. Log lines end in a bounded
+//!   ring (`logs`).
+//! - **Out.** The newest `environments` are sealed to each agent and offered (`offers`); the agents' reports move
+//!   the `rollout`. Whatever else an agent is told waits in its `outbox`, the latest of each kind.
+//! - **Beside.** The `registry` knows who is here, `presence` notices who is not, `stats` counts, `events` tell.
 //!
 //! What must never be true: an id from a frame decides anything (identity is the certificate's alone); a queue grows
 //! because an agent reads slowly or writes fast; one agent's mistake, lie or flood touches another deployment's window

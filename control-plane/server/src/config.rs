@@ -18,7 +18,7 @@ use outrigger_secrets::SecretString;
 pub(crate) use flags::SettingFlags;
 pub(crate) use layers::{Layers, Origin, Sources};
 
-use settings::Key;
+use settings::Item;
 
 /// Why the settings cannot be used. Each variant says what is wrong and where it was written.
 #[derive(Debug, thiserror::Error)]
@@ -75,29 +75,29 @@ pub(crate) struct Config {
 impl Config {
     /// Checks every layer's value and resolves them into one.
     pub(crate) fn compile(layers: &Layers) -> Result<Self, ConfigError> {
-        let inline = layers.origin(Key::MasterKey);
-        let file = layers.origin(Key::MasterKeyFile);
+        let inline = layers.origin(Item::MasterKey);
+        let file = layers.origin(Item::MasterKeyFile);
         if let (Some(inline), Some(file)) = (inline.clone(), file.clone()) {
             return Err(ConfigError::TwoMasterKeys { inline, file });
         }
         let master_key = match (inline, file) {
-            (Some(_), _) => MasterKeyChoice::Inline(SecretString::from(layers.text(Key::MasterKey)?)),
-            (_, Some(_)) => MasterKeyChoice::File(layers.parse(Key::MasterKeyFile)?),
+            (Some(_), _) => MasterKeyChoice::Inline(SecretString::from(layers.text(Item::MasterKey)?)),
+            (_, Some(_)) => MasterKeyChoice::File(layers.parse(Item::MasterKeyFile)?),
             (None, None) => MasterKeyChoice::DataDir,
         };
         Ok(Self {
-            data_dir: layers.parse(Key::DataDir)?,
-            http_listen: layers.parse(Key::HttpListen)?,
-            agents_listen: layers.parse(Key::AgentsListen)?,
-            agents_advertise: layers.parse_optional(Key::AgentsAdvertise)?,
-            server_name: layers.parse_with(Key::AgentsServerName, parse_dns_name)?,
-            certificate_lifetime: layers.parse_with(Key::AgentsCertificateLifetime, parse_duration)?,
+            data_dir: layers.parse(Item::DataDir)?,
+            http_listen: layers.parse(Item::HttpListen)?,
+            agents_listen: layers.parse(Item::AgentsListen)?,
+            agents_advertise: layers.parse_optional(Item::AgentsAdvertise)?,
+            server_name: layers.parse_with(Item::AgentsServerName, parse_dns_name)?,
+            certificate_lifetime: layers.parse_with(Item::AgentsCertificateLifetime, parse_duration)?,
             master_key,
-            agent_binary: layers.parse_optional(Key::ProcessAgentBinary)?,
-            log_level: layers.parse_with(Key::LogLevel, parse_log_level)?,
-            log_format: layers.parse_with(Key::LogFormat, parse_log_format)?,
-            drain_timeout: layers.parse_with(Key::DrainTimeout, parse_duration)?,
-            store_cache_bytes: layers.parse_with(Key::StoreCacheMib, parse_mebibytes)?,
+            agent_binary: layers.parse_optional(Item::ProcessAgentBinary)?,
+            log_level: layers.parse_with(Item::LogLevel, parse_log_level)?,
+            log_format: layers.parse_with(Item::LogFormat, parse_log_format)?,
+            drain_timeout: layers.parse_with(Item::DrainTimeout, parse_duration)?,
+            store_cache_bytes: layers.parse_with(Item::StoreCacheMib, parse_mebibytes)?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! `outrigger policy eval`, which needs no control plane.
 
+#![allow(clippy::unwrap_used, reason = "a test's own set-up")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,5 +1,7 @@
 //! A control plane that cannot start says why in one sentence, exits with 1 and leaves the data as it was.
 
+#![allow(clippy::unwrap_used, reason = "a test's own set-up")]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};

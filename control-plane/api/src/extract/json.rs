@@ -143,6 +143,9 @@ mod tests {
         let deep = format!(r#"{{"name":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert!(refusal(&deep).contains("has to be a string"), "{}", refusal(&deep));
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(refusal(&deep).contains("recursion limit"), "{}", refusal(&deep));
+        assert!(refusal(&deep).contains("body has to be an object"), "{}", refusal(&deep));
+        let deep = format!(r#"{{"any":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let error = read::<serde_json::Value>(deep.as_bytes()).unwrap_err().error;
+        assert!(error.contains("recursion limit"), "{error}");
     }
 }

@@ -310,7 +310,7 @@ async fn bind_policy(
     request: Mutation<PolicyBindingBody>,
 ) -> Result<Answer<Deployment>, ApiError> {
     state.catalog.deployment(&request.actor, id).await?;
-    let policy = policy_id(&state, &request.actor, &request.body.policy_id).await?;
+    let policy = policy_id(&state, &request.actor, "policyId", &request.body.policy_id).await?;
     let binding = request.body.check(name, policy)?;
     state.engine.check_binding(&request.actor, &binding).await?;
     let deployment = state.catalog.bind_policy(&request.actor, id, binding).await?;
@@ -338,8 +338,8 @@ async fn resolve(state: &ApiState, actor: &Actor, request: &NewDeployment) -> Re
     let project: ProjectId = parse("projectId", &request.project_id)?;
     let environment = environment_id(state, actor, project, &request.environment).await?;
     let mut policies = Vec::with_capacity(request.policies.len());
-    for binding in &request.policies {
-        policies.push(policy_id(state, actor, &binding.policy_id).await?);
+    for (at, binding) in request.policies.iter().enumerate() {
+        policies.push(policy_id(state, actor, &format!("policies.{at}.policyId"), &binding.policy_id).await?);
     }
     Ok(Resolved { project, environment, policies })
 }
@@ -390,7 +390,7 @@ async fn all_environments(
     }
 }
 
-async fn policy_id(state: &ApiState, actor: &Actor, wanted: &str) -> Result<PolicyId, ApiError> {
+async fn policy_id(state: &ApiState, actor: &Actor, field: &str, wanted: &str) -> Result<PolicyId, ApiError> {
     if let Ok(id) = wanted.parse() {
         return Ok(id);
     }
@@ -398,6 +398,6 @@ async fn policy_id(state: &ApiState, actor: &Actor, wanted: &str) -> Result<Poli
     let builtin = policies.iter().find(|policy| policy.organization.is_none() && policy.name == wanted);
     builtin.map(|policy| policy.id).ok_or_else(|| {
         let problem = "is neither a policy's id nor the name of a built-in policy";
-        ApiError::validation(vec![Detail::new("policyId", problem)])
+        ApiError::validation(vec![Detail::new(field, problem)])
     })
 }

@@ -8,7 +8,10 @@ async fn somebody_registers_signs_in_and_is_told_who_they_are() {
     let account = json!({ "email": "Ada@Example.org", "password": PASSWORD, "name": "Ada" });
     let registered = world.stranger.post("/api/auth/register", account).await.data(201);
     let user = &registered["user"];
-    assert_eq!((&user["email"], &user["name"], &user["role"]), (&json!("ada@example.org"), &json!("Ada"), &json!("owner")));
+    assert_eq!(
+        (&user["email"], &user["name"], &user["role"]),
+        (&json!("ada@example.org"), &json!("Ada"), &json!("owner"))
+    );
     user["createdAt"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
 
     let login = json!({ "email": "ada@example.org", "password": PASSWORD });
@@ -65,7 +68,8 @@ async fn only_a_valid_bearer_token_opens_the_door() {
     let missing = world.stranger.get("/api/projects").await;
     assert_eq!(missing.header("www-authenticate"), "Bearer");
     assert!(missing.refused(401, "unauthorized").contains("Authorization"));
-    for value in ["", "Bearer", "Bearer  ", "Basic dXNlcjpwYXNz", "Bearer nonsense", "Bearer ogr_00_x", "Bearer \u{e9}"] {
+    for value in ["", "Bearer", "Bearer  ", "Basic dXNlcjpwYXNz", "Bearer nonsense", "Bearer ogr_00_x", "Bearer \u{e9}"]
+    {
         let request = world.stranger.request(reqwest::Method::GET, "/api/projects");
         let request = request.header("authorization", value.as_bytes());
         crate::client::Answer::of(request).await.refused(401, "unauthorized");

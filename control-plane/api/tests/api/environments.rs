@@ -10,7 +10,10 @@ async fn an_environment_lives_and_is_gone() {
     let list = format!("/api/config/projects/{project}/environments");
     let made = api.post(&list, json!({ "environment": "staging", "description": "before" })).await.data(201);
     assert_eq!((&made["environment"], &made["name"]), (&json!("staging"), &json!("staging")));
-    assert_eq!((&made["projectId"], &made["isActive"], &made["generation"]), (&json!(project), &json!(true), &json!(0)));
+    assert_eq!(
+        (&made["projectId"], &made["isActive"], &made["generation"]),
+        (&json!(project), &json!(true), &json!(0))
+    );
     let path = format!("/api/config/environments/{}", made["id"].as_str().unwrap());
     let shown = api.get(&path).await;
     assert_eq!(shown.header("etag"), "\"0\"");

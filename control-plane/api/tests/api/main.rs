@@ -1,6 +1,7 @@
 //! The admin API over real HTTP: a whole control plane on loopback, and clients that know nothing but its address.
 
 mod accounts;
+mod audit;
 mod client;
 mod deployments;
 mod environments;

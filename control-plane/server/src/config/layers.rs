@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::ConfigError;
 use super::flags::SettingFlags;
 use super::nearest::nearest;
-use super::settings::{Key, SETTINGS, Setting};
+use super::settings::{Item, SETTINGS, Setting};
 
 /// Names with our prefix that are not settings of the server.
 const OTHER_VARIABLES: &[&str] = &["OUTRIGGER_URL", "OUTRIGGER_TOKEN", "OUTRIGGER_ENV", "OUTRIGGER_CONFIG"];
@@ -47,7 +47,7 @@ struct Layered {
 /// The strongest value of each setting.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layers {
-    values: BTreeMap<Key, Layered>,
+    values: BTreeMap<Item, Layered>,
 }
 
 /// What [`Layers::load`] reads besides the defaults.
@@ -151,23 +151,23 @@ impl Layers {
     }
 
     /// Where the value comes from, if any layer but the defaults set one.
-    pub(super) fn origin(&self, key: Key) -> Option<Origin> {
+    pub(super) fn origin(&self, key: Item) -> Option<Origin> {
         self.values.get(&key).map(|layered| layered.origin.clone())
     }
 
-    pub(super) fn text(&self, key: Key) -> Result<String, ConfigError> {
+    pub(super) fn text(&self, key: Item) -> Result<String, ConfigError> {
         self.parse(key)
     }
 
-    pub(super) fn parse<T: FromStr>(&self, key: Key) -> Result<T, ConfigError> {
+    pub(super) fn parse<T: FromStr>(&self, key: Item) -> Result<T, ConfigError> {
         self.parse_with(key, |text| text.parse().ok())
     }
 
-    pub(super) fn parse_optional<T: FromStr>(&self, key: Key) -> Result<Option<T>, ConfigError> {
+    pub(super) fn parse_optional<T: FromStr>(&self, key: Item) -> Result<Option<T>, ConfigError> {
         self.values.contains_key(&key).then(|| self.parse(key)).transpose()
     }
 
-    pub(super) fn parse_with<T>(&self, key: Key, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
+    pub(super) fn parse_with<T>(&self, key: Item, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
         let setting = key.setting();
         let layered = self.values.get(&key).expect("settings without a default are asked for by parse_optional");
         let text = match &layered.value {

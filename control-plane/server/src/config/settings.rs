@@ -2,7 +2,7 @@
 
 /// A setting, as an index into [`SETTINGS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Key {
+pub(crate) enum Item {
     DataDir,
     HttpListen,
     AgentsListen,
@@ -20,7 +20,7 @@ pub(crate) enum Key {
 
 #[derive(Debug)]
 pub(crate) struct Setting {
-    pub(crate) key: Key,
+    pub(crate) key: Item,
     /// The dotted name in YAML.
     pub(crate) name: &'static str,
     pub(crate) default: Option<&'static str>,
@@ -32,7 +32,7 @@ pub(crate) struct Setting {
 }
 
 const fn row(
-    key: Key,
+    key: Item,
     name: &'static str,
     default: Option<&'static str>,
     expected: &'static str,
@@ -43,56 +43,56 @@ const fn row(
 
 pub(crate) const SETTINGS: &[Setting] = &[
     row(
-        Key::DataDir,
+        Item::DataDir,
         "data_dir",
         Some("outrigger-data"),
         "a directory",
         "Where the database, the generated keys and the instances' directories live",
     ),
     row(
-        Key::HttpListen,
+        Item::HttpListen,
         "http.listen",
         Some("127.0.0.1:7700"),
         "an address like 127.0.0.1:7700",
         "Address of the admin API; port 0 takes a free one",
     ),
     row(
-        Key::AgentsListen,
+        Item::AgentsListen,
         "agents.listen",
         Some("127.0.0.1:7701"),
         "an address like 127.0.0.1:7701",
         "UDP address that agents connect to; port 0 takes a free one",
     ),
     row(
-        Key::AgentsAdvertise,
+        Item::AgentsAdvertise,
         "agents.advertise",
         None,
         "an address like 10.0.0.5:7701",
         "Address that drivers hand to new instances; by default the bound one",
     ),
     row(
-        Key::AgentsServerName,
+        Item::AgentsServerName,
         "agents.server_name",
         Some("outrigger"),
         "a DNS name",
         "Name in the server certificate, which agents verify",
     ),
     row(
-        Key::AgentsCertificateLifetime,
+        Item::AgentsCertificateLifetime,
         "agents.certificate_lifetime",
         Some("24h"),
         "a duration like 90s, 5m or 24h",
         "How long an agent's certificate lives; agents renew at 70 to 90 % of it",
     ),
     row(
-        Key::MasterKeyFile,
+        Item::MasterKeyFile,
         "master_key_file",
         None,
         "a file",
         "File with the master key: 32 bytes as base64 or hexadecimal; by default <data_dir>/master.key, made at the first start",
     ),
     Setting {
-        key: Key::MasterKey,
+        key: Item::MasterKey,
         name: "master_key",
         default: None,
         expected: "32 bytes as base64 or hexadecimal",
@@ -100,29 +100,29 @@ pub(crate) const SETTINGS: &[Setting] = &[
         secret: true,
     },
     row(
-        Key::ProcessAgentBinary,
+        Item::ProcessAgentBinary,
         "process.agent_binary",
         None,
         "a file",
         "The outrigger-agent that the process driver starts; by default the one beside this program, else the one on PATH",
     ),
     row(
-        Key::LogLevel,
+        Item::LogLevel,
         "log.level",
         Some("info"),
         "a level (error, warn, info, debug, trace) or a list of target=level",
         "How much the control plane says about itself",
     ),
-    row(Key::LogFormat, "log.format", Some("text"), "text or json", "How log lines look"),
+    row(Item::LogFormat, "log.format", Some("text"), "text or json", "How log lines look"),
     row(
-        Key::DrainTimeout,
+        Item::DrainTimeout,
         "drain_timeout",
         Some("20s"),
         "a duration like 90s, 5m or 24h",
         "How long running work may take after TERM or ctrl-c",
     ),
     row(
-        Key::StoreCacheMib,
+        Item::StoreCacheMib,
         "store.cache_mib",
         Some("64"),
         "a number of MiB from 1 to 65536",
@@ -142,7 +142,7 @@ impl Setting {
     }
 }
 
-impl Key {
+impl Item {
     pub(crate) fn setting(self) -> &'static Setting {
         SETTINGS.iter().find(|s| s.key == self).expect("every key has a row, which a test asserts")
     }

@@ -75,7 +75,7 @@ impl View {
         self.instances =
             instances.iter().filter(|i| i["phase"].as_str() != Some("GONE")).map(InstanceRow::read).collect();
         let total: f64 = self.instances.iter().filter_map(|row| row.requests_per_second).sum();
-        push_bounded(&mut self.requests, total.clamp(0.0, 1e9).round() as u64, KEPT_POINTS);
+        push_bounded(&mut self.requests, whole(total), KEPT_POINTS);
 
         let fresh: Vec<String> = events
             .iter()
@@ -119,6 +119,12 @@ impl View {
             slowest.map_or("-".to_owned(), |ms| format!("{ms:.1} ms")),
         )
     }
+}
+
+/// A rate as a number of points on the screen.
+#[allow(clippy::cast_possible_truncation, reason = "clamped to what a u64 holds exactly")]
+fn whole(rate: f64) -> u64 {
+    rate.clamp(0.0, 1e9).round() as u64
 }
 
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) {

@@ -1,0 +1,133 @@
+use serde_json::{Value, json};
+
+use crate::world::{Shop, World};
+
+#[tokio::test]
+async fn a_deployment_is_created_with_defaults_read_listed_and_deleted() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    let body = json!({
+        "name": "web", "projectId": shop.project, "environment": "production", "driver": "dry-run", "command": ["serve"],
+    });
+    let made = api.post("/api/deployments", body).await.data(201);
+    assert_eq!((&made["status"], &made["environmentId"]), (&json!("PENDING"), &json!(shop.environment)));
+    assert_eq!(made["replicas"], json!({ "min": 1, "max": 1, "initial": 1 }));
+    assert_eq!(made["applyStrategy"], json!({ "type": "restart", "jitter": "5s" }));
+    assert_eq!(made["resources"], json!({ "cpu": null, "memory": null }));
+    assert_eq!((&made["sampleInterval"], &made["http"], &made["paused"]), (&json!("1s"), &json!(false), &json!(false)));
+    assert_eq!((&made["desiredReplicas"], &made["readyReplicas"]), (&json!(0), &json!(0)));
+    let path = format!("/api/deployments/{}", made["id"].as_str().unwrap());
+    assert_eq!(api.get(&path).await.data(200), made);
+    assert_eq!(api.get("/api/deployments").await.list(), [made.clone()]);
+    let of_project = format!("/api/deployments?projectId={}", shop.project);
+    assert_eq!(api.get(&of_project).await.list(), [made]);
+    let status = api.get(&format!("{path}/status")).await.data(200);
+    assert_eq!(
+        (&status["status"], &status["config"], &status["lastDecision"]),
+        (&json!("PENDING"), &Value::Null, &Value::Null)
+    );
+    assert_eq!(status["metrics"], json!({ "cpu": null, "memory": null, "requests": null, "responseTime": null }));
+
+    api.delete(&path).await.data(200);
+    assert_eq!(api.get(&path).await.data(200)["status"], "DESTROYED");
+    assert!(api.get("/api/deployments").await.list().is_empty());
+    assert!(api.get(&of_project).await.list().is_empty());
+    api.delete(&path).await.refused(409, "conflict");
+    api.put(&path, shop.spec(json!({}))).await.refused(409, "conflict");
+    api.post(&format!("{path}/start"), json!({})).await.refused(409, "conflict");
+}
+
+#[tokio::test]
+async fn every_setting_comes_back_as_it_was_given() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let settings = json!({
+        "name": "api", "environment": shop.environment, "http": true, "sampleInterval": "500ms",
+        "resources": { "cpu": 0.5, "memory": "256MiB" }, "replicas": { "min": 2, "max": 9, "initial": 3 },
+        "applyStrategy": { "type": "signal", "signal": "HUP" }, "allowedNames": ["NODE_OPTIONS"],
+        "scaling": { "combine": "weighted", "freshness": "20s", "cooldownUp": "0s", "cooldownDown": "10m", "maxStepUp": 2 },
+    });
+    let made = world.api.post("/api/deployments", shop.spec(settings)).await.data(201);
+    assert_eq!(made["resources"], json!({ "cpu": 0.5, "memory": 256 << 20 }));
+    assert_eq!(made["replicas"], json!({ "min": 2, "max": 9, "initial": 3 }));
+    assert_eq!(made["applyStrategy"], json!({ "type": "signal", "signal": "HUP" }));
+    assert_eq!((&made["allowedNames"], &made["sampleInterval"]), (&json!(["NODE_OPTIONS"]), &json!("500ms")));
+    let scaling = json!({
+        "combine": "weighted", "freshness": "20s", "cooldownUp": "0s", "cooldownDown": "10m", "maxStepUp": 2,
+        "maxStepDown": null,
+    });
+    assert_eq!(made["scaling"], scaling);
+
+    let path = format!("/api/deployments/{}", made["id"].as_str().unwrap());
+    for strategy in [json!({ "type": "file" }), json!({ "type": "none" }), json!({ "type": "restart", "jitter": "0s" })]
+    {
+        let changed = world.api.put(&path, shop.spec(json!({ "applyStrategy": strategy }))).await.data(200);
+        assert_eq!(changed["applyStrategy"], strategy);
+        assert_eq!(changed["replicas"]["max"], 5, "the specification was replaced");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_specification_is_refused_with_its_fields() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    for (more, fields) in [
+        (json!({ "name": "" }), vec!["name"]),
+        (json!({ "projectId": "nonsense" }), vec!["projectId"]),
+        (json!({ "environment": "qa" }), vec!["environment"]),
+        (json!({ "environment": "staging" }), vec!["environment"]),
+        (json!({ "driver": "kubernetes" }), vec!["driver"]),
+        (json!({ "command": [] }), vec!["command"]),
+        (json!({ "command": ["a\u{0}"] }), vec!["command"]),
+        (json!({ "command": "serve" }), vec!["command"]),
+        (json!({ "command": ["serve", 8080] }), vec!["command[1]"]),
+        (json!({ "runtimeType": "node" }), vec!["runtimeType"]),
+        (json!({ "replicas": { "min": 3, "max": 2 } }), vec!["replicas.min"]),
+        (json!({ "replicas": { "max": 0, "min": 0 } }), vec!["replicas.max"]),
+        (json!({ "replicas": { "max": 1001 } }), vec!["replicas.max"]),
+        (json!({ "replicas": { "max": 4_294_967_296_u64 } }), vec!["replicas.max"]),
+        (json!({ "replicas": { "max": -1 } }), vec!["replicas.max"]),
+        (json!({ "replicas": { "max": 2.5 } }), vec!["replicas.max"]),
+        (json!({ "resources": { "cpu": -0.5 } }), vec!["resources.cpu"]),
+        (json!({ "resources": { "memory": "256MB" } }), vec!["resources.memory"]),
+        (json!({ "resources": { "memory": true } }), vec!["resources.memory"]),
+        (json!({ "resources": { "memory": "99999999999999999999GiB" } }), vec!["resources.memory"]),
+        (json!({ "applyStrategy": { "type": "reload" } }), vec!["applyStrategy"]),
+        (json!({ "applyStrategy": {} }), vec!["applyStrategy.type"]),
+        (json!({ "applyStrategy": { "type": "signal", "signal": "KILL" } }), vec!["applyStrategy.signal"]),
+        (
+            json!({ "sampleInterval": "soon", "scaling": { "combine": "sum" } }),
+            vec!["sampleInterval", "scaling.combine"],
+        ),
+        (json!({ "sampleInterval": "1ms" }), vec!["sampleInterval"]),
+        (json!({ "scaling": { "cooldownUp": 30 } }), vec!["scaling.cooldownUp"]),
+        (json!({ "allowedNames": ["A=B"] }), vec!["allowedNames"]),
+        (json!({ "policies": [{ "name": "a", "policyId": "tresholt" }] }), vec!["policies.0.policyId"]),
+        (json!({ "policies": [{ "name": "a", "policyId": "threshold" }] }), vec!["policies.0.config"]),
+        (json!({ "policies": [{ "name": "a", "policyId": "threshold", "mode": "on" }] }), vec!["policies.0.mode"]),
+    ] {
+        let answer = world.api.post("/api/deployments", shop.spec(more.clone())).await;
+        assert_eq!(answer.wrong_fields(), fields, "{more}");
+    }
+    assert!(world.api.get("/api/deployments").await.list().is_empty(), "nothing was made");
+    let absent = json!({ "projectId": "project_01890000000070008000000000000000" });
+    world.api.post("/api/deployments", shop.spec(absent)).await.not_found();
+    for query in ["projectId=nonsense", "project=x", "limit=x"] {
+        world.api.get(&format!("/api/deployments?{query}")).await.refused(400, "validation_failed");
+    }
+}
+
+#[tokio::test]
+async fn a_stage_with_several_environments_has_to_be_named_by_id() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let list = format!("/api/config/projects/{}/environments", shop.project);
+    let green = world.api.post(&list, json!({ "environment": "production", "name": "green" })).await.id(201);
+    let error = world.api.post("/api/deployments", shop.spec(json!({}))).await.refused(400, "validation_failed");
+    assert!(error.contains(&green) && error.contains(&shop.environment), "{error}");
+    let by_id = world.api.post("/api/deployments", shop.spec(json!({ "environment": green }))).await.data(201);
+    assert_eq!(by_id["environmentId"], json!(green));
+    world.api.put(&format!("/api/config/environments/{green}"), json!({ "isActive": false })).await.data(200);
+    world.api.post("/api/deployments", shop.spec(json!({}))).await.data(201);
+}
