@@ -4,7 +4,7 @@ mod json;
 
 use std::str::FromStr;
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::auth::{Caller, origin};
 use crate::error::{ApiError, Detail};
+use crate::layers::{COMPONENT_BODY_BYTES, JSON_BODY_BYTES};
 use crate::state::ApiState;
 
 /// An `Idempotency-Key` longer than this is not one.
@@ -57,7 +58,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Anonymous<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
-        let (parts, bytes) = split(request, state).await?;
+        let (parts, bytes) = split(request, state, JSON_BODY_BYTES).await?;
         Ok(Self { body: read_json(&parts, &bytes)?, origin: origin(&parts.headers, &parts.extensions) })
     }
 }
@@ -66,7 +67,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Mutation<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
-        let (actor, parts, bytes) = change(request, state).await?;
+        let (actor, parts, bytes) = change(request, state, JSON_BODY_BYTES).await?;
         Ok(Self { actor, body: read_json(&parts, &bytes)? })
     }
 }
@@ -75,7 +76,7 @@ impl FromRequest<ApiState> for BinaryMutation {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
-        let (actor, parts, body) = change(request, state).await?;
+        let (actor, parts, body) = change(request, state, COMPONENT_BODY_BYTES).await?;
         if !has_type(&parts, "application/wasm") {
             return Err(wrong_type("application/wasm"));
         }
@@ -83,21 +84,27 @@ impl FromRequest<ApiState> for BinaryMutation {
     }
 }
 
-async fn change(request: Request, state: &ApiState) -> Result<(Actor, Parts, Bytes), ApiError> {
-    let (mut parts, bytes) = split(request, state).await?;
+async fn change(request: Request, state: &ApiState, limit: usize) -> Result<(Actor, Parts, Bytes), ApiError> {
+    let (mut parts, bytes) = split(request, state, limit).await?;
     let Caller(mut actor) = Caller::from_request_parts(&mut parts, state).await?;
     actor.idempotency = idempotency(&parts, &bytes)?;
     Ok((actor, parts, bytes))
 }
 
 /// No change takes parameters in its query: one that is there was meant to do something.
-async fn split(request: Request, state: &ApiState) -> Result<(Parts, Bytes), ApiError> {
+async fn split(request: Request, state: &ApiState, limit: usize) -> Result<(Parts, Bytes), ApiError> {
     let (mut parts, body) = request.into_parts();
     Query::<NoParameters>::from_request_parts(&mut parts, state).await?;
+    let too_large =
+        || ApiError::too_large(format_args!("the body has more than the {limit} bytes that this route takes"));
+    // A length that is announced is refused before anything of it is sent; the layers count what comes unannounced.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
     let copy = Request::from_parts(parts.clone(), body);
     let bytes = Bytes::from_request(copy, state).await.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::too_large("the body exceeds the limit of this route")
+            too_large()
         } else {
             ApiError::malformed("the body could not be read to its end")
         }

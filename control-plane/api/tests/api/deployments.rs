@@ -19,7 +19,7 @@ async fn a_deployment_is_created_with_defaults_read_listed_and_deleted() {
     assert_eq!((&made["desiredReplicas"], &made["readyReplicas"]), (&json!(0), &json!(0)));
     let path = format!("/api/deployments/{}", made["id"].as_str().unwrap());
     assert_eq!(api.get(&path).await.data(200), made);
-    assert_eq!(api.get("/api/deployments").await.list(), [made.clone()]);
+    assert_eq!(api.get("/api/deployments").await.list(), std::slice::from_ref(&made));
     let of_project = format!("/api/deployments?projectId={}", shop.project);
     assert_eq!(api.get(&of_project).await.list(), [made]);
     let status = api.get(&format!("{path}/status")).await.data(200);
@@ -93,7 +93,7 @@ async fn a_bad_specification_is_refused_with_its_fields() {
         (json!({ "resources": { "memory": "256MB" } }), vec!["resources.memory"]),
         (json!({ "resources": { "memory": true } }), vec!["resources.memory"]),
         (json!({ "resources": { "memory": "99999999999999999999GiB" } }), vec!["resources.memory"]),
-        (json!({ "applyStrategy": { "type": "reload" } }), vec!["applyStrategy"]),
+        (json!({ "applyStrategy": { "type": "reload" } }), vec!["applyStrategy.type"]),
         (json!({ "applyStrategy": {} }), vec!["applyStrategy.type"]),
         (json!({ "applyStrategy": { "type": "signal", "signal": "KILL" } }), vec!["applyStrategy.signal"]),
         (
@@ -111,7 +111,7 @@ async fn a_bad_specification_is_refused_with_its_fields() {
         assert_eq!(answer.wrong_fields(), fields, "{more}");
     }
     assert!(world.api.get("/api/deployments").await.list().is_empty(), "nothing was made");
-    let absent = json!({ "projectId": "project_01890000000070008000000000000000" });
+    let absent = json!({ "projectId": "prj_01890000000070008000000000000000" });
     world.api.post("/api/deployments", shop.spec(absent)).await.not_found();
     for query in ["projectId=nonsense", "project=x", "limit=x"] {
         world.api.get(&format!("/api/deployments?{query}")).await.refused(400, "validation_failed");

@@ -46,7 +46,7 @@ async fn a_bad_environment_is_refused() {
     let path = format!("/api/config/environments/{}", shop.environment);
     world.api.put(&path, json!({ "name": "green" })).await.refused(409, "conflict");
     assert_eq!(world.api.put(&path, json!({ "environment": "staging" })).await.wrong_fields(), ["environment"]);
-    let absent = "/api/config/projects/project_01890000000070008000000000000000/environments";
+    let absent = "/api/config/projects/prj_01890000000070008000000000000000/environments";
     world.api.post(absent, json!({ "environment": "staging" })).await.not_found();
     world.api.get(absent).await.not_found();
     world.api.get("/api/config/environments/nonsense").await.not_found();

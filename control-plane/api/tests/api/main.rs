@@ -1,5 +1,7 @@
 //! The admin API over real HTTP: a whole control plane on loopback, and clients that know nothing but its address.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is what ends a test")]
+
 mod accounts;
 mod audit;
 mod client;

@@ -68,9 +68,7 @@ async fn a_bad_project_is_refused_with_its_fields() {
     }
     assert!(create(json!({})).await.refused(400, "validation_failed").contains("name is required"));
     assert!(world.api.get("/api/projects").await.list().is_empty(), "nothing was made");
-    for path in
-        ["/api/projects/nonsense", "/api/projects/%00", "/api/projects/project_00000000000000000000000000000000"]
-    {
+    for path in ["/api/projects/nonsense", "/api/projects/%00", "/api/projects/prj_00000000000000000000000000000000"] {
         world.api.get(path).await.not_found();
     }
     world.api.get("/api/projects/%ff").await.refused(400, "malformed");

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use outrigger_catalog::Catalog;
 use outrigger_drivers::DryRunDriver;
 use outrigger_engine::{Engine, EngineConfig};
 use outrigger_ingest::{Ingest, IngestConfig};
-use outrigger_policy_host::{HostConfig, PolicyHost};
+use outrigger_policy_host::{CacheConfig, CacheKey, HostConfig, PolicyHost};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_secrets::MasterKey;
 use outrigger_store::{Options, RedbStore, SharedStore};
@@ -75,7 +76,11 @@ impl World {
 }
 
 async fn engine(catalog: &Catalog, ingest: &Ingest) -> Engine {
-    let host = Arc::new(PolicyHost::new(HostConfig::in_process()).expect("a policy host"));
+    // The built-in policies are compiled by the first of the tests, not by every one.
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policy-cache");
+    let cache = CacheConfig { directory, key: CacheKey::new(&[7; 32]), max_bytes: 64 * 1024 * 1024 };
+    let host = HostConfig { cache: Some(cache), ..HostConfig::in_process() };
+    let host = Arc::new(PolicyHost::new(host).expect("a policy host"));
     let mut config = EngineConfig::new(ingest.local_addr(), SERVER_NAME.to_owned());
     config.scaler.min_interval = Duration::from_millis(20);
     config.scaler.tick = Duration::from_millis(100);
