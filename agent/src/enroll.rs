@@ -3,6 +3,7 @@
 //! The keys are on disk before the token is spent: when the answer is lost on its way, the next attempt asks with the
 //! same key and is answered again, so a lost packet cannot brick a sandbox.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use outrigger_protocol::identity::IdentityError;
@@ -14,6 +15,7 @@ use rustls_pki_types::CertificateDer;
 use crate::control_plane::{ControlPlane, ControlPlaneError, is_trusted, resolve};
 use crate::entropy;
 use crate::identity::{Enrollment, Identity, IdentityFileError, Keys};
+use crate::probe;
 use crate::session::Reconnect;
 use crate::state_dir::StateDir;
 
@@ -40,6 +42,14 @@ pub enum AttemptError {
     Transport(#[from] TransportError),
     #[error("the control plane asks to come back later")]
     TryLater,
+    #[error("nothing listens at {address} (UDP)")]
+    Refused {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("no answer in time")]
+    Silence,
 }
 
 const fn words(reason: EnrollRefusal) -> &'static str {
@@ -85,7 +95,7 @@ pub async fn enroll(
     let mut reconnect = Reconnect::default();
     let mut attempt = 0;
     loop {
-        let error = match ask(control_plane, &trust, request.clone(), attempt).await {
+        let error = match ask(control_plane, &trust, request.clone(), attempt, deadline).await {
             Ok(EnrollResponse::Issued { agent, instance, deployment, chain, .. }) => {
                 let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
                 if !chain.last().is_some_and(|ca| is_trusted(&trust, ca)) {
@@ -113,8 +123,15 @@ async fn ask(
     trust: &Trust,
     request: EnrollRequest,
     attempt: usize,
+    deadline: Instant,
 ) -> Result<EnrollResponse, AttemptError> {
-    let address = resolve(&control_plane.address, attempt).await?;
-    let endpoint = ClientEndpoint::towards(address)?;
-    Ok(endpoint.enroll(address, &control_plane.server_name, trust, request).await?)
+    let asking = async {
+        let address = resolve(&control_plane.address, attempt).await?;
+        let endpoint = ClientEndpoint::towards(address)?;
+        tokio::select! {
+            answer = endpoint.enroll(address, &control_plane.server_name, trust, request) => Ok(answer?),
+            source = probe::refused(address) => Err(AttemptError::Refused { address, source }),
+        }
+    };
+    tokio::time::timeout_at(deadline.into(), asking).await.unwrap_or(Err(AttemptError::Silence))
 }

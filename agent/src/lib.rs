@@ -22,6 +22,7 @@ pub mod identity;
 pub mod last_good;
 pub mod lifecycle;
 pub mod logs;
+mod probe;
 pub mod requests;
 pub mod sampler;
 pub mod session;

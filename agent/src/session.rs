@@ -8,7 +8,6 @@
 
 mod conversation;
 mod link;
-mod probe;
 mod reconnect;
 mod renewal;
 
@@ -30,6 +29,7 @@ use crate::control_plane::{ControlPlane, ControlPlaneError, resolve};
 use crate::entropy;
 use crate::identity::Identity;
 use crate::last_good::Welcome;
+use crate::probe;
 use crate::state_dir::StateDir;
 
 /// Events that wait for the agent's loop, which takes them at once.

@@ -1,8 +1,11 @@
 //! What asking a policy costs, and how soon one that never answers is stopped.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
 use outrigger_builtin_policies::{builtin, test_support};
 use outrigger_policy_host::{Fault, HostConfig, Input, Policy, PolicyHost};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::figure::{Figure, Reference};
 use crate::statistics::{Measurements, micros, millis};
@@ -27,7 +30,7 @@ pub fn measure() -> Result<Vec<Figure>> {
     let call = calls(&host, &threshold, &policy_input(THRESHOLD))?;
     let empty = Input { series: Vec::new(), ..policy_input("{}") };
     let instance = calls(&host, &hostile, &empty)?;
-    let spin = spins(&host, &hostile)?;
+    let spin = longest_spin(&host, &hostile)?;
     Ok(vec![
         Figure::new(
             format!("policy: evaluate {POINTS} points x 4 metrics in a fresh instance, p50"),
@@ -37,15 +40,16 @@ pub fn measure() -> Result<Vec<Figure>> {
         .at_most(GOAL_CALL_US)
         .beside(Reference::new("a fresh instance that looks at nothing", instance.median())),
         Figure::new("policy: the same, p99", "µs", call.p99()),
-        Figure::new(format!("policy: one that spins is stopped, longest of {SPINS}"), "ms", spin.max())
-            .at_most(GOAL_SPIN_MS),
+        Figure::new(format!("policy: one that spins is stopped, longest of {SPINS}"), "ms", spin.wall)
+            .at_most(GOAL_SPIN_MS)
+            .beside(Reference::new("of it on a processor", spin.processor)),
     ])
 }
 
 fn calls(host: &PolicyHost, policy: &Policy, input: &Input) -> Result<Measurements> {
     let mut elapsed = Vec::with_capacity(CALLS);
     for call in 0..WARM_UP + CALLS {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let evaluation = host.evaluate(policy, input);
         let took = started.elapsed();
         evaluation.outcome.with_context(|| format!("call {call}"))?;
@@ -56,15 +60,32 @@ fn calls(host: &PolicyHost, policy: &Policy, input: &Input) -> Result<Measuremen
     Measurements::new(elapsed).context("nothing was measured")
 }
 
-fn spins(host: &PolicyHost, hostile: &Policy) -> Result<Measurements> {
+/// How long a spin took at most, on the clock and of that on a processor, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Spin {
+    wall: f64,
+    processor: f64,
+}
+
+fn longest_spin(host: &PolicyHost, hostile: &Policy) -> Result<Spin> {
     let input = policy_input(r#"{"misbehave":"spin"}"#);
-    let mut elapsed = Vec::with_capacity(SPINS);
+    let mut longest = Spin { wall: 0.0, processor: 0.0 };
     for _ in 0..SPINS {
-        let started = std::time::Instant::now();
+        // The guest runs on the thread that asks.
+        let (started, processor) = (Instant::now(), processor_time());
         let evaluation = host.evaluate(hostile, &input);
-        elapsed.push(millis(started.elapsed()));
+        let (wall, processor) = (started.elapsed(), processor_time().saturating_sub(processor));
+        if millis(wall) > longest.wall {
+            longest = Spin { wall: millis(wall), processor: millis(processor) };
+        }
         let stopped = matches!(evaluation.outcome, Err(Fault::OutOfFuel { .. } | Fault::Deadline { .. }));
         ensure!(stopped, "a policy that spins was not stopped: {:?}", evaluation.outcome);
     }
-    Measurements::new(elapsed).context("nothing was measured")
+    Ok(longest)
+}
+
+/// What this thread has had of a processor.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }

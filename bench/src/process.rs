@@ -1,12 +1,12 @@
 //! Processes that a measurement starts, and that never outlive it.
 
 use std::ffi::OsStr;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
 use crate::procfs::{Usage, usage};
@@ -26,7 +26,9 @@ impl Running {
     /// It cannot be started.
     pub fn start(mut command: Command) -> Result<Self> {
         let name = command.as_std().get_program().display().to_string();
-        let child = command.kill_on_drop(true).spawn().with_context(|| format!("cannot start {name}"))?;
+        // A group of its own: what it starts in turn ends with it, and a ctrl-c on the terminal reaches this program alone.
+        let child =
+            command.process_group(0).kill_on_drop(true).spawn().with_context(|| format!("cannot start {name}"))?;
         Ok(Self { child, name })
     }
 
@@ -49,6 +51,14 @@ impl Running {
         self.child.stdout.take()
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// The operating system does not say how it ended.
+    pub async fn ended(mut self) -> Result<ExitStatus> {
+        self.child.wait().await.with_context(|| format!("cannot wait for {}", self.name))
+    }
+
     /// Asks it to end and waits for it; after a while it is killed.
     ///
     /// # Errors
@@ -56,7 +66,8 @@ impl Running {
     pub async fn stop(mut self) -> Result<()> {
         self.signal(Signal::TERM);
         if tokio::time::timeout(GRACE, self.child.wait()).await.is_err() {
-            self.child.kill().await.with_context(|| format!("cannot kill {}", self.name))?;
+            self.signal(Signal::KILL);
+            self.child.wait().await.with_context(|| format!("cannot kill {}", self.name))?;
         }
         Ok(())
     }
@@ -65,7 +76,7 @@ impl Running {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // It may have ended in between, which is what was wanted.
-            let _ = kill_process(pid, signal);
+            let _ = kill_process_group(pid, signal);
         }
     }
 }
@@ -77,6 +88,7 @@ impl Drop for Running {
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
+        self.signal(Signal::KILL);
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::Stdio;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use tokio::process::Command;
+
+use crate::process::Running;
 
 const AGENT_TARGET: &str = "x86_64-unknown-linux-musl";
 
@@ -21,11 +24,11 @@ pub struct Programs {
 
 impl Programs {
     /// Under cargo, builds both, so that what is measured is what the sources say. Without it, takes the ones that
-    /// were built before.
+    /// were built last.
     ///
     /// # Errors
     /// They do not build, or are not there.
-    pub fn ready() -> Result<Self> {
+    pub async fn ready() -> Result<Self> {
         let own = env::current_exe().context("cannot find this program's own path")?;
         let target = own.ancestors().nth(2).context("this program is not in target/PROFILE")?.to_owned();
         let programs = Self {
@@ -36,8 +39,8 @@ impl Programs {
         if let Some(cargo) = env::var_os("CARGO") {
             let cargo = Path::new(&cargo);
             let agent = ["--profile", "agent", "--target", AGENT_TARGET, "-p", "outrigger-agent"];
-            programs.build(cargo, &["--release", "-p", "outrigger"])?;
-            programs.build(cargo, &agent)?;
+            programs.build(cargo, &["--release", "-p", "outrigger"]).await?;
+            programs.build(cargo, &agent).await?;
         }
         for path in [&programs.server, &programs.agent] {
             ensure!(
@@ -49,14 +52,12 @@ impl Programs {
         Ok(programs)
     }
 
-    fn build(&self, cargo: &Path, arguments: &[&str]) -> Result<()> {
+    async fn build(&self, cargo: &Path, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(cargo);
         command.args(["build", "--locked", "--quiet", "--target-dir"]).arg(&self.target).args(arguments);
-        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let status = command.status().context("cannot start cargo")?;
-        if !status.success() {
-            bail!("`cargo build {}` failed", arguments.join(" "));
-        }
+        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).stdin(Stdio::null());
+        let status = Running::start(command)?.ended().await?;
+        ensure!(status.success(), "`cargo build {}` failed", arguments.join(" "));
         Ok(())
     }
 }

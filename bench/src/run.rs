@@ -19,8 +19,7 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         bare_endpoint::serve(directory).await?;
         return Ok(true);
     }
-    eprintln!("building what ships");
-    let programs = spawn_blocking(Programs::ready).await.context("building was cut off")??;
+    let programs = Programs::ready().await?;
     let machine = Machine::describe();
     let parent = cli.directory.as_deref().unwrap_or(&programs.target);
     let directory = tempfile::Builder::new().prefix("bench-").tempdir_in(parent).context("cannot make a directory")?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::json;
 use tokio::process::Command;
 
@@ -52,9 +52,10 @@ impl Sandbox {
     /// # Errors
     /// The API refuses.
     pub async fn is_ready(&self) -> Result<bool> {
-        let path = format!("/api/deployments/{}/status", self.deployment);
-        let status = self.control_plane.api.get(&path).await?;
-        Ok(status["readyReplicas"].as_u64().context("a status without replicas")? == 1)
+        let path = format!("/api/deployments/{}/instances", self.deployment);
+        let instances = self.control_plane.api.get(&path).await?;
+        let ready = instances.as_array().into_iter().flatten().filter(|instance| instance["ready"] == true);
+        Ok(ready.count() == 1)
     }
 }
 

@@ -187,7 +187,8 @@ async fn a_control_plane_that_is_killed_and_restarted_loses_nothing_and_duplicat
         })
         .await?;
     }
-    let agents = instance_processes(&fixture.directory).iter().filter(|line| line.contains("outrigger-agent")).count();
+    let agents =
+        instance_processes(&fixture.directory).iter().filter(|line| line.contains("outrigger-agent run")).count();
     assert_eq!(agents, 3, "one agent for each instance");
     fixture.stop().await
 }

@@ -8,6 +8,7 @@ mod keys;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use outrigger_engine::{Engine, EngineConfig};
 use outrigger_ingest::{Ingest, IngestConfig};
 use outrigger_policy_host::{CacheConfig, CacheKey, CompileLimits, Compiler, HostConfig, Limits, PolicyHost};
 use outrigger_protocol::time::UnixMillis;
-use outrigger_secrets::SecretString;
+use outrigger_secrets::{MasterKey, SecretString};
 use outrigger_store::{Options, RedbStore, SharedStore};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -85,6 +86,9 @@ impl ControlPlane {
         let is_new = !database.try_exists().with_context(|| format!("cannot look at {}", database.display()))?;
         let master = keys::master_key(&config, is_new)?;
         let options = Options { cache_bytes: config.store_cache_bytes, ..Options::default() };
+        if !is_new {
+            check_master_key(&database, options, &master).await?;
+        }
         let store: SharedStore = Arc::new(RedbStore::open(&database, options)?);
         let catalog = Catalog::open(Arc::clone(&store), master, Arc::new(UnixMillis::now))
             .await
@@ -150,6 +154,15 @@ impl ControlPlane {
             tracing::warn!(timeout = ?config.drain_timeout, "not everything ended in time");
         }
     }
+}
+
+/// Whether `master` opens the database, found out without writing a byte: opening for real repairs and migrates.
+async fn check_master_key(database: &Path, options: Options, master: &MasterKey) -> anyhow::Result<()> {
+    let store: SharedStore = Arc::new(RedbStore::inspect(database, options)?);
+    let opened = Catalog::open(Arc::clone(&store), master.clone(), Arc::new(UnixMillis::now)).await;
+    let checked = opened.map(drop).with_context(|| format!("cannot use the database {}", database.display()));
+    store.close().await.with_context(|| format!("cannot let go of the database {}", database.display()))?;
+    checked
 }
 
 fn server_names(config: &Config) -> Vec<String> {

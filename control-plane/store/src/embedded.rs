@@ -30,7 +30,7 @@ use redb::{ReadTransaction, StorageBackend};
 use self::engine::Engine;
 use self::group::Retention;
 use self::medium::Medium;
-use self::open::{OpenOptionsOf, open_file, open_medium};
+use self::open::{OpenOptionsOf, inspect_file, open_file, open_medium};
 use self::stop::Stop;
 use self::writer::{WriterHandle, WriterLimits};
 use crate::error::{Limit, StoreError};
@@ -116,6 +116,16 @@ impl RedbStore {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let path = path.as_ref();
         Self::start(path, open_file(path, options.open())?, options)
+    }
+
+    /// Opens the database at `path`, which has to exist, to look at it: what is committed stays in memory and is gone
+    /// with this value, and the file keeps every byte. It is locked until [`close`](Store::close).
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn inspect(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        Self::start(path, inspect_file(path, options.open())?, options)
     }
 
     /// Opens the database in `storage`, or creates it if that is empty. For tests that inject faults.

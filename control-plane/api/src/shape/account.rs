@@ -13,7 +13,7 @@ pub(crate) struct Registration {
     #[schema(example = "ada@example.org")]
     pub(crate) email: String,
     #[serde(deserialize_with = "secret")]
-    #[schema(value_type = String, format = Password, min_length = 12)]
+    #[schema(value_type = String, format = Password, min_length = 8)]
     pub(crate) password: SecretString,
     #[serde(default)]
     pub(crate) name: String,

@@ -25,17 +25,19 @@ pub(super) struct Holds {
 }
 
 impl Holds {
-    /// Whether to write this hold down: then with how many that were not.
+    /// Whether to write this hold down: then with how many of the same kind were not. Those of a kind that has ended,
+    /// less than `every` of them, are not counted for the next one.
     pub(super) fn consider(&mut self, kind: &Kind, now: UnixMillis, every: Duration) -> Option<u64> {
-        let repeats = self.last.as_ref().is_some_and(|(last, at)| last == kind && now.since(*at) < every);
+        let same = self.last.as_ref().filter(|(last, _)| last == kind);
         // A clock that was set back must not silence anything for long.
-        let backwards = self.last.as_ref().is_some_and(|(_, at)| *at > now);
-        if repeats && !backwards {
+        if same.is_some_and(|(_, at)| *at <= now && now.since(*at) < every) {
             self.unwritten += 1;
             return None;
         }
+        let repeats = if same.is_some() { self.unwritten } else { 0 };
+        self.unwritten = 0;
         self.last = Some((kind.clone(), now));
-        Some(std::mem::take(&mut self.unwritten))
+        Some(repeats)
     }
 
     /// Something else than a hold happened.
@@ -63,7 +65,9 @@ mod tests {
         assert_eq!(holds.consider(&stale, at(61), every), Some(0));
         assert_eq!(holds.consider(&stale, at(62), every), None);
         assert_eq!(holds.consider(&stale, at(3), every), Some(1), "the clock was set back");
+        assert_eq!(holds.consider(&stale, at(4), every), None);
+        assert_eq!(holds.consider(&quiet, at(5), every), Some(0), "another kind counts for itself");
         holds.reset();
-        assert_eq!(holds.consider(&stale, at(4), every), Some(0));
+        assert_eq!(holds.consider(&quiet, at(6), every), Some(0));
     }
 }

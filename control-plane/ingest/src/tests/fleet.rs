@@ -50,9 +50,11 @@ async fn two_hundred_agents_enrol_report_and_follow_a_push() {
     let total = u32::try_from(AGENTS).unwrap();
     assert_eq!(world.rolled_out(1, total).await.applied, total);
     assert_eq!(world.ingest.live_agents_count(), AGENTS);
-    eventually("everybody was heard", || accepted.load(Ordering::Relaxed) >= 2 * AGENTS).await;
-    let seen = world.ingest.window(world.deployment.id, |window| window.instances().count());
-    assert_eq!(seen, Some(AGENTS));
+    eventually("everybody was heard", || {
+        let seen = world.ingest.window(world.deployment.id, |window| window.instances().count());
+        accepted.load(Ordering::Relaxed) >= 2 * AGENTS && seen == Some(AGENTS)
+    })
+    .await;
 
     let generation = world.set("GREETING", "all").await;
     world.ingest.push(&world.deployment).await.unwrap();

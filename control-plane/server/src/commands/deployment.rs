@@ -81,7 +81,7 @@ const DEPLOYMENTS: [output::Column; 6] = [
     ("desired", "/desiredReplicas"),
     ("reason", "/statusReason"),
 ];
-const STATUS: [output::Column; 12] = [
+const STATUS: [output::Column; 13] = [
     ("status", "/status"),
     ("reason", "/statusReason"),
     ("desired", "/desiredReplicas"),
@@ -89,6 +89,7 @@ const STATUS: [output::Column; 12] = [
     ("paused", "/paused"),
     ("generation", "/config/generation"),
     ("running it", "/config/running"),
+    ("refused it", "/config/failed"),
     ("cpu %", "/metrics/cpu"),
     ("memory %", "/metrics/memory"),
     ("requests/s", "/metrics/requests"),

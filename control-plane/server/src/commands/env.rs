@@ -156,7 +156,11 @@ fn assignment(text: &str, secret: bool, required: bool, kind: Option<&str>) -> a
         None if value == "-" => std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?,
         None => value.to_owned(),
     };
-    let mut variable = json!({ "key": key, "value": value, "isRequired": required });
+    // What is not said stays as it is.
+    let mut variable = json!({ "key": key, "value": value });
+    if required {
+        variable["isRequired"] = true.into();
+    }
     if secret {
         variable["isEncrypted"] = true.into();
     }

@@ -49,6 +49,19 @@ pub(super) fn open_file(path: &Path, options: OpenOptionsOf) -> Result<Engine, O
     }
 }
 
+/// Opens the database in the file at `path` over a scratch layer: whatever is done with it, the file keeps every byte.
+pub(super) fn inspect_file(path: &Path, options: OpenOptionsOf) -> Result<Engine, OpenError> {
+    let opening = Opening { path, options, migrations: MIGRATIONS };
+    let file = existing(path).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()));
+    let medium = file_medium(path, file.map_err(|source| opening.open_error(source))?)?;
+    // A file that somebody writes to would look torn.
+    if !medium.lock_whole().map_err(|source| opening.open_error(source))? {
+        return Err(OpenError::Locked { path: path.to_owned() });
+    }
+    let session = Session::scratch(&medium).map_err(|source| opening.open_error(source))?;
+    opening.start(Medium::new(session.backend()))
+}
+
 /// Opens the database in `medium`, or creates it if that is empty.
 pub(super) fn open_medium(medium: Arc<Medium>, options: OpenOptionsOf) -> Result<Engine, OpenError> {
     let opening = Opening { path: Path::new("(given storage)"), options, migrations: MIGRATIONS };

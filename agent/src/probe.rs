@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::UdpSocket;
 
 /// Completes when the address refuses, and only then. Cancel safe.
-pub(super) async fn refused(address: SocketAddr) -> io::Error {
+pub(crate) async fn refused(address: SocketAddr) -> io::Error {
     match ask(address).await {
         Err(error) if is_refusal(&error) => error,
         // Silence, an answer, or no way to ask: the handshake tells the rest.
