@@ -6,6 +6,9 @@ use std::thread;
 
 use crate::procfs::kib;
 
+/// From this load average on, something else runs.
+const BUSY: f64 = 0.5;
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
     pub cores: usize,
@@ -13,7 +16,7 @@ pub struct Machine {
     pub kernel: String,
     pub memory_gib: f64,
     /// Load average over the minute before the run: what else was going on.
-    pub load: String,
+    pub load: f64,
 }
 
 impl Machine {
@@ -26,7 +29,11 @@ impl Machine {
             processor: processor(&text("/proc/cpuinfo")).unwrap_or("unknown processor").to_owned(),
             kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
             memory_gib: kib(&text("/proc/meminfo"), "MemTotal:").unwrap_or(f64::NAN) / (1024.0 * 1024.0),
-            load: text("/proc/loadavg").split_whitespace().next().unwrap_or("unknown").to_owned(),
+            load: text("/proc/loadavg")
+                .split_whitespace()
+                .next()
+                .and_then(|load| load.parse().ok())
+                .unwrap_or(f64::NAN),
         }
     }
 }
@@ -34,7 +41,17 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cores, processor, kernel, memory_gib, load } = self;
-        write!(f, "{cores} cores of {processor}, {memory_gib:.1} GiB, {kernel}, load average before the run {load}")
+        write!(f, "{cores} cores of {processor}, {memory_gib:.1} GiB, {kernel}, load average before the run {load:.2}")
+    }
+}
+
+impl Machine {
+    /// What makes the figures of this run worse than the product is, if anything does.
+    #[must_use]
+    pub fn caveats(&self) -> Vec<String> {
+        let load = self.load;
+        let busy = format!("The machine was busy with something else before the run (load average {load:.2}).");
+        (load >= BUSY).then_some(busy).into_iter().collect()
     }
 }
 
@@ -56,6 +73,8 @@ mod tests {
     #[test]
     fn this_machine_can_be_described() {
         let machine = Machine::describe();
-        assert!(machine.cores >= 1 && machine.memory_gib > 0.1, "{machine}");
+        assert!(machine.cores >= 1 && machine.memory_gib > 0.1 && machine.load >= 0.0, "{machine}");
+        assert_eq!(Machine { load: 0.1, ..machine.clone() }.caveats(), [""; 0]);
+        assert_eq!(Machine { load: 4.0, ..machine }.caveats().len(), 1);
     }
 }

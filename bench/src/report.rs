@@ -77,7 +77,7 @@ mod tests {
                 processor: "Some CPU".to_owned(),
                 kernel: "Linux 6.1".to_owned(),
                 memory_gib: 23.54,
-                load: "0.10".to_owned(),
+                load: 0.1,
             },
             figures: vec![
                 Figure::new("start", "ms", 7.5).at_most(15.0).beside(Reference::new("a|b", 0.75)),

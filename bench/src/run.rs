@@ -28,9 +28,9 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
     let report = Report {
         at: jiff::Timestamp::now(),
         command: command_line(),
+        notes: machine.caveats(),
         machine,
         figures: run.figures,
-        notes: Vec::new(),
     };
     let text = report.to_string();
     println!("{text}");

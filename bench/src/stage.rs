@@ -22,7 +22,7 @@ use crate::programs::Programs;
 pub const AGENTS_PER_DEPLOYMENT: usize = 20;
 /// What agents report while nothing happens: neither above nor below a threshold.
 pub const CALM: f64 = 40.0;
-/// What they report under load: just above the threshold of [`THRESHOLD`], so that the mean of a deployment crosses it
+/// What they report under load: just above the threshold of their policy, so that the mean of a deployment crosses it
 /// only when the last of its agents has sampled the load.
 pub const LOADED: f64 = 90.0;
 const THRESHOLD: f64 = 89.0;

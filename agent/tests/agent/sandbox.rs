@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -50,6 +51,7 @@ impl Sandbox {
         run.arg("run").args(["--control-plane", &self.address]).arg("--state-dir").arg(self.state_dir());
         run.args(options).arg("--").args(command);
         run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        with_default_signals(&mut run);
         run
     }
 
@@ -67,6 +69,21 @@ impl Sandbox {
         let mut status = Command::new(env!("CARGO_BIN_EXE_outrigger-agent"));
         status.args(["status", "--output", output]).arg("--state-dir").arg(self.state_dir());
         finish(&mut status)
+    }
+}
+
+/// The tests themselves may run with signals ignored (a background job, nohup), which an agent inherits and rightly
+/// keeps: what they observe must not depend on it.
+#[allow(unsafe_code)]
+fn with_default_signals(command: &mut Command) {
+    // SAFETY: signal(2) may be called between fork and exec, and changes nothing but the child's own dispositions.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
     }
 }
 

@@ -41,7 +41,8 @@ impl EngineConfig {
 /// When deployments are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScalerConfig {
-    /// Between two looks at one deployment, however many samples arrive: four looks per sample at the usual interval.
+    /// Between two looks at one deployment: what arrives together is looked at together. Less than a person notices, and
+    /// what a sample may wait for its decision.
     pub min_interval: Duration,
     /// A deployment from which nothing is heard is looked at this often: metrics go stale in silence.
     pub tick: Duration,
@@ -58,7 +59,7 @@ pub struct ScalerConfig {
 impl Default for ScalerConfig {
     fn default() -> Self {
         Self {
-            min_interval: Duration::from_millis(250),
+            min_interval: Duration::from_millis(20),
             tick: Duration::from_secs(5),
             concurrency: 64,
             points: 60,
