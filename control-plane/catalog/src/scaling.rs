@@ -167,14 +167,18 @@ impl Catalog {
     /// Returns the latest decision as it is now.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] when the deployment is not there any more.
+    /// [`CatalogError::NotFound`] when the deployment is not there any more, [`CatalogError::Conflict`] when it was scaled
+    /// since the decision was made: to hold what is no longer there is no decision about it.
     pub async fn record_hold(&self, decision: Decision) -> Result<Decision, CatalogError> {
         let (organization, deployment) = (decision.organization, decision.deployment);
         let first = self.draft(&Actor::system(organization));
         let decision = &decision;
         self.mutate_afresh(first, async |mut draft| {
             let row = self.live_deployment(organization, deployment).await?;
-            draft.when(Compare::Present(row.key));
+            if row.value.desired_replicas != decision.to_replicas {
+                return Err(CatalogError::conflict("the deployment was scaled in the meantime"));
+            }
+            draft.when(row.unchanged());
             let latest = self.put_decision(&mut draft, decision).await?;
             draft.then(latest)
         })

@@ -203,15 +203,26 @@ async fn the_largest_step_fits_one_transaction_and_a_larger_one_is_refused() {
     assert_eq!(recorded.intents.len(), MAX_EFFECTS);
 }
 
+#[tokio::test]
+async fn a_hold_of_what_was_scaled_meanwhile_is_no_decision() {
+    let world = World::new().await;
+    let actor = owner();
+    let deployment = world.deployment(&actor).await;
+    let late = world.decision(&deployment, 0, 0);
+    world.catalog.record_scaling(&actor, world.scale_up(&deployment, 0, 2)).await.unwrap();
+    assert!(matches!(world.catalog.record_hold(late).await, Err(CatalogError::Conflict { .. })));
+    let latest = world.catalog.latest_decision(actor.organization, deployment.id).await.unwrap().unwrap();
+    assert_eq!(latest.to_replicas, 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_is_bounded() {
     let world = World::new().await;
     let actor = owner();
     let deployment = world.deployment(&actor).await;
     for round in 0..DECISIONS_KEPT + 200 {
-        let mut hold = world.decision(&deployment, 1, 1);
         // Each is another hold than the one before it.
-        (hold.from_replicas, hold.to_replicas) = (u32::try_from(round).unwrap(), u32::try_from(round).unwrap());
+        let hold = world.decision(&deployment, u32::try_from(round).unwrap(), 0);
         world.catalog.record_hold(hold).await.unwrap();
     }
     let mut kept = 0;

@@ -298,8 +298,12 @@ async fn settle(
         let kind = Kind { replicas: view.replicas, cause: decided.cause, failed };
         let Some(repeats) = mind.holds.consider(&kind, now, core.config.scaler.repeat_holds) else { return Ok(()) };
         let decision = Decision { repeats, ..decision(core, deployment, &view, decided, asked, received) };
-        let written = core.catalog.record_hold(decision).await?;
-        core.tell_decision(written);
+        match core.catalog.record_hold(decision).await {
+            Ok(written) => core.tell_decision(written),
+            // Somebody scaled it while it was being looked at; the next look is about what there is now.
+            Err(CatalogError::Conflict { .. }) => mind.holds.reset(),
+            Err(error) => return Err(error.into()),
+        }
     } else {
         mind.holds.reset();
         let _turn = core.turn(deployment.id).await;
