@@ -179,15 +179,23 @@ fn a_success_is_no_reason_to_start_again_on_failure_only() {
 
 #[test]
 fn output_arrives_whole_and_unchanged() {
-    let (plane, sandbox) = sandbox();
+    let (_plane, sandbox) = sandbox();
     let output = sandbox.script(&[], "seq 1 20000; printf '\\033[1mbold\\033[0m, no end'; echo oops >&2");
     let seen = text(&output.stdout);
     assert!(seen.starts_with("1\n2\n") && seen.ends_with("20000\n\u{1b}[1mbold\u{1b}[0m, no end"));
     assert_eq!(seen.lines().count(), 20_001);
     assert_eq!(text(&output.stderr), "oops\n");
-    plane.wait("the last lines were sent before the agent left", |seen| {
-        seen.logs.iter().any(|record| record.message == "oops").then_some(())
+}
+
+#[test]
+fn lines_are_forwarded_while_the_program_runs() {
+    let (plane, sandbox) = sandbox();
+    let running = sandbox.start(&[], "echo fine; echo oops >&2; exec sleep 600");
+    plane.wait("both lines arrive", |seen| {
+        let heard = |line: &str| seen.logs.iter().any(|record| record.message == line);
+        (heard("fine") && heard("oops")).then_some(())
     });
+    assert_eq!(running.stop().status.code(), Some(128 + 15));
 }
 
 #[test]
