@@ -9,6 +9,12 @@ use outrigger_builtin_policies::builtin;
 use outrigger_policy_host::{Deployment, HostConfig, Input, LocalTime, PolicyHost, Series};
 
 const ROUNDS: usize = 20_000;
+/// A rule for each of the four metrics, over all of their points.
+const THRESHOLD: &str = r#"{"rules":[
+    {"metric":"cpu","above":75,"below":20,"upFor":"60s","downFor":"60s"},
+    {"metric":"memory","above":85,"below":30,"upFor":"60s","downFor":"60s"},
+    {"metric":"requests","above":100,"below":10,"upFor":"60s","downFor":"60s"},
+    {"metric":"response_time_p95","above":250,"below":50,"upFor":"60s","downFor":"60s"}]}"#;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let host = PolicyHost::new(HostConfig::in_process())?;
@@ -17,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let policy = host.load(builtin.component)?;
         let loaded = started.elapsed();
         let input = input(match builtin.name {
-            "threshold" => r#"{"rules":[{"metric":"cpu","above":70,"below":30},{"metric":"memory","above":80}]}"#,
+            "threshold" => THRESHOLD,
             _ => r#"{"preset":"web-api"}"#,
         });
         let mut times = Vec::with_capacity(ROUNDS);

@@ -46,7 +46,8 @@ pub const LOG_BYTES_FATAL: usize = 1024 * 1024;
 /// What one call of a policy may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The judge. One unit is about one WebAssembly instruction; 50 million stop a spin in some 10 ms.
+    /// The judge. One unit is about one WebAssembly instruction; 20 million stop a spin in 10 to 20 ms, and are far above
+    /// what a Python guest with its interpreter needs for a decision.
     pub fuel: u64,
     /// The backstop, for what fuel does not count, such as a host that is starved of CPU. Loose on purpose: a tight
     /// one kills innocent calls on a loaded machine.
@@ -60,6 +61,6 @@ pub const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { fuel: 50_000_000, deadline: Duration::from_secs(1), memory_bytes: 16 * 1024 * 1024 }
+        Self { fuel: 20_000_000, deadline: Duration::from_secs(1), memory_bytes: 16 * 1024 * 1024 }
     }
 }

@@ -1,6 +1,6 @@
 //! `outrigger server`: puts the parts of the control plane together, and takes them apart again.
 //!
-//! Up: data directory, master key, store, catalog, ingest, policies, drivers, engine, HTTP. Down, in the other
+//! Up: HTTP's port, data directory, master key, store, catalog, ingest, policies, drivers, engine, HTTP. Down, in the other
 //! direction: HTTP takes no new requests, the engine finishes what it began, agents are told to come back later, the
 //! store closes. Everything that goes wrong on the way up is one sentence and leaves the data as it was.
 
@@ -81,6 +81,7 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+        let listener = bind_http(config.http_listen).await?;
         keys::prepare_directory(&config.data_dir)?;
         let database = config.data_dir.join(DATABASE);
         let is_new = !database.try_exists().with_context(|| format!("cannot look at {}", database.display()))?;
@@ -115,7 +116,7 @@ impl ControlPlane {
             readiness: readiness.clone(),
             agents_address: advertised(&config, &ingest).to_string(),
         };
-        let http = Http::start(config.http_listen, state).await?;
+        let http = Http::start(listener, state)?;
         readiness.set_ready();
         tracing::info!(http = %http.address, agents = %ingest.local_addr(), "serving");
         Ok(Self { config, http, ingest, engine, store, readiness, operator_token })
@@ -221,6 +222,11 @@ fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
     Ok(drivers)
 }
 
+/// Taken before anything else: a port that somebody has must stop us before we made a file or started a task.
+async fn bind_http(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.with_context(|| format!("cannot serve the admin API on {listen}"))
+}
+
 /// The HTTP listener and its end.
 struct Http {
     address: SocketAddr,
@@ -232,9 +238,7 @@ struct Http {
 const HTTP_DRAIN: Duration = Duration::from_secs(5);
 
 impl Http {
-    async fn start(listen: SocketAddr, state: ApiState) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("cannot serve the admin API on {listen}"))?;
+    fn start(listener: TcpListener, state: ApiState) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("the listener has no address")?;
         let service = outrigger_api::router(state).into_make_service_with_connect_info::<SocketAddr>();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -58,6 +58,7 @@ fn a_taken_port_is_named() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
     command.args(["server", "--agents-listen", "127.0.0.1:0", "--http-listen", &address, "--data-dir"]);
     refused(command.arg(directory.path().join("data")), &[&address, "in use"]);
+    assert!(!directory.path().join("data").exists(), "nothing was made");
 }
 
 #[test]

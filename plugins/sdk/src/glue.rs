@@ -8,8 +8,7 @@ use crate::{Failure, Input, Level, Needs, Policy, Problem, Problems};
 /// # Errors
 /// In words, with line and column.
 pub fn configuration<P: Policy>(text: &str) -> Result<P::Config, String> {
-    // As bytes, like the state: one parser in the component instead of two.
-    serde_json::from_slice(text.as_bytes()).map_err(|error| error.to_string())
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 pub fn describe<P: Policy>() -> types::Description {

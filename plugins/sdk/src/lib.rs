@@ -60,7 +60,7 @@ pub use glue::configuration;
 pub use log::{Level, log};
 pub use needs::{Needs, Problems};
 pub use proposal::{Proposal, rounded};
-pub use series::Window;
+pub use series::{Summary, Window};
 pub use span::Span;
 pub use step::Step;
 

@@ -74,6 +74,27 @@ impl<'a> Window<'a> {
         self.known_count() == self.length
     }
 
+    /// Counts, extremes and mean in one pass, for a policy that asks more than one of them.
+    pub fn summary(self) -> Summary {
+        let (mut known, mut sum, mut min, mut max) = (0_usize, 0.0, f64::INFINITY, f64::NEG_INFINITY);
+        for point in self.known() {
+            known += 1;
+            sum += point;
+            // Known points are finite: a comparison is enough, and a third of what `f64::min` takes in a guest.
+            min = if point < min { point } else { min };
+            max = if point > max { point } else { max };
+        }
+        let if_any = |value: f64| (known > 0).then_some(value);
+        Summary {
+            length: self.length,
+            known,
+            latest: self.latest(),
+            min: if_any(min),
+            max: if_any(max),
+            mean: if_any(sum / known as f64),
+        }
+    }
+
     /// The newest point, if it is known: the value now.
     pub fn latest(self) -> Option<f64> {
         self.points.last().copied().filter(|point| self.ends_now && point.is_finite())
@@ -114,6 +135,35 @@ impl<'a> Window<'a> {
         let (covariance, variance) =
             known().fold((0.0, 0.0), |(c, v), (t, x)| (c + (t - time) * (x - value), v + (t - time) * (t - time)));
         (variance > 0.0).then(|| covariance / variance)
+    }
+}
+
+/// What a [`Window`] comes to; each field is what the method of its name answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Points that there should be; at least 1.
+    pub length: usize,
+    /// Points that there are.
+    pub known: usize,
+    /// The newest point, if it is known: the value now.
+    pub latest: Option<f64>,
+    /// The smallest known point.
+    pub min: Option<f64>,
+    /// The largest known point.
+    pub max: Option<f64>,
+    /// The arithmetic mean of the known points.
+    pub mean: Option<f64>,
+}
+
+impl Summary {
+    /// The share of points that are known, 0 to 1.
+    pub fn coverage(self) -> f64 {
+        self.known as f64 / self.length as f64
+    }
+
+    /// Whether not one point is missing.
+    pub fn is_complete(self) -> bool {
+        self.known == self.length
     }
 }
 
@@ -164,6 +214,23 @@ mod tests {
         assert!(near(window.mean(), 4.0) && near(window.max(), 8.0) && near(window.min(), 1.0));
         // a = 1/3: 1, then 1/3 * 3 + 2/3 * 1 = 5/3, then 1/3 * 8 + 2/3 * 5/3 = 34/9.
         assert!(near(window.ewma(), 34.0 / 9.0), "{:?}", window.ewma());
+    }
+
+    #[test]
+    fn a_summary_is_what_the_single_questions_answer() {
+        for points in [&[NAN, 1.0, NAN, 3.0, 8.0][..], &[NAN, NAN], &[], &[5.0]] {
+            let input = input(3).with_series("cpu", points);
+            let window = input.window("cpu", Span::from_secs(4));
+            let summary = window.summary();
+            assert_eq!((summary.length, summary.known), (window.length(), window.known_count()), "{points:?}");
+            assert_eq!((summary.min, summary.max), (window.min(), window.max()), "{points:?}");
+            assert_eq!((summary.latest, summary.mean), (window.latest(), window.mean()), "{points:?}");
+            assert_eq!(
+                (summary.coverage(), summary.is_complete()),
+                (window.coverage(), window.is_complete()),
+                "{points:?}"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod config;
 
-use outrigger_policy_sdk::{Decision, Input, Needs, Policy, Problems, Proposal, Window, export_policy, rounded};
+use outrigger_policy_sdk::{Decision, Input, Needs, Policy, Problems, Proposal, Summary, export_policy, rounded};
 
 pub use config::{Config, Rule};
 
@@ -32,7 +32,7 @@ impl Policy for Threshold {
         let proposal = proposal.confidence(coverage);
         Ok(views
             .iter()
-            .fold(proposal, |proposal, view| proposal.signal(&*view.rule.metric, view.up.latest().unwrap_or(f64::NAN))))
+            .fold(proposal, |proposal, view| proposal.signal(&*view.rule.metric, view.up.latest.unwrap_or(f64::NAN))))
     }
 }
 
@@ -41,20 +41,23 @@ export_policy!(Threshold);
 /// A rule and the stretches of its metric that it looks at.
 struct View<'a> {
     rule: &'a Rule,
-    up: Window<'a>,
-    down: Window<'a>,
+    up: Summary,
+    down: Summary,
 }
 
 impl<'a> View<'a> {
     fn of(rule: &'a Rule, input: &'a Input) -> Self {
-        Self { rule, up: input.window(&rule.metric, rule.up_for), down: input.window(&rule.metric, rule.down_for) }
+        let up = input.window(&rule.metric, rule.up_for).summary();
+        let is_same = rule.down_for == rule.up_for;
+        let down = if is_same { up } else { input.window(&rule.metric, rule.down_for).summary() };
+        Self { rule, up, down }
     }
 
     /// Known to have been at or above the threshold all along. Gaps are passed over as long as the value now is known
     /// and half the points are: under load, losing a sample is no reason to wait.
     fn is_above(&self) -> bool {
         self.rule.above.is_some_and(|above| {
-            self.up.latest().is_some() && self.up.coverage() >= 0.5 && self.up.min().is_some_and(|least| least >= above)
+            self.up.latest.is_some() && self.up.coverage() >= 0.5 && self.up.min.is_some_and(|least| least >= above)
         })
     }
 
@@ -62,7 +65,7 @@ impl<'a> View<'a> {
     fn is_below(&self) -> bool {
         self.rule
             .below
-            .is_some_and(|below| self.down.is_complete() && self.down.max().is_some_and(|most| most <= below))
+            .is_some_and(|below| self.down.is_complete() && self.down.max.is_some_and(|most| most <= below))
     }
 
     /// The share of what the rule looks at that is known.
@@ -74,7 +77,7 @@ impl<'a> View<'a> {
 
     /// Whether the value now is unknown.
     fn is_missing(&self) -> bool {
-        self.up.latest().is_none()
+        self.up.latest.is_none()
     }
 }
 
@@ -89,7 +92,7 @@ fn up(views: &[View<'_>], input: &Input) -> Option<Proposal> {
     let reason = format!(
         "{} is {}, at or above {above}{}; {} more",
         view.rule.metric,
-        rounded(view.up.latest().unwrap_or(f64::NAN), 1),
+        rounded(view.up.latest.unwrap_or(f64::NAN), 1),
         for_a_while(view.rule.up_for.as_millis(), input.step, &view.rule.up_for),
         view.rule.step_up,
     );
@@ -124,7 +127,7 @@ fn hold(views: &[View<'_>], input: &Input) -> Proposal {
     }
     let gaps: Vec<&str> = views
         .iter()
-        .filter(|view| view.rule.below.is_some_and(|below| view.down.max().is_some_and(|most| most <= below)))
+        .filter(|view| view.rule.below.is_some_and(|below| view.down.max.is_some_and(|most| most <= below)))
         .filter(|view| !view.down.is_complete())
         .map(|view| &*view.rule.metric)
         .collect();
