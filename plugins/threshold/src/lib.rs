@@ -63,9 +63,7 @@ impl<'a> View<'a> {
 
     /// Known, without a gap, to have been at or below the threshold all along.
     fn is_below(&self) -> bool {
-        self.rule
-            .below
-            .is_some_and(|below| self.down.is_complete() && self.down.max.is_some_and(|most| most <= below))
+        self.rule.below.is_some_and(|below| self.down.is_complete() && self.down.max.is_some_and(|most| most <= below))
     }
 
     /// The share of what the rule looks at that is known.
