@@ -2,8 +2,10 @@
 //!
 //! The parts do not know each other. `shell` holds the program's side, the session's future is the control plane's,
 //! and this loop carries messages between them, samples, and answers the status command. The order of a start is the
-//! order of the code in `start`; the order of an end is in `Agent::leave`.
+//! order of the code in `start`; the order of an end is in `farewell`.
 
+mod farewell;
+mod membership;
 mod output;
 mod shell;
 mod telemetry;
@@ -15,12 +17,10 @@ use std::time::{Duration, Instant};
 
 use outrigger_protocol::time::UnixMillis;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
-use crate::config::{ConfigError, RunConfig, TokenSource, duration};
+use crate::config::{RunConfig, duration};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
-use crate::enroll::{EnrollError, enroll};
-use crate::identity::{self, Identity, IdentityFileError, Stored};
+use crate::identity::Identity;
 use crate::lifecycle::Outcome;
 use crate::requests::proxy::ProxyError;
 use crate::sampler::ProgramPid;
@@ -29,6 +29,7 @@ use crate::spool::{DEFAULT_CAPACITY_BYTES, LogSpool, MetricSpool};
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status::{Report, StatusServer};
 use crate::supervisor::{Program, Signals, Supervisor, Terminal, sleep_until};
+use membership::{Membership, MembershipError};
 use output::Output;
 use shell::Shell;
 use telemetry::Telemetry;
@@ -36,10 +37,6 @@ use telemetry::Telemetry;
 /// How long a silent control plane is waited for before the last known good configuration is used. A refusal is not
 /// waited for at all.
 const SILENCE: Duration = Duration::from_secs(3);
-/// For the last log lines to be confirmed before the agent leaves.
-const FLUSH: Duration = Duration::from_millis(250);
-/// For the goodbye to be heard. Somebody waits for the exit code.
-const FAREWELL: Duration = Duration::from_millis(20);
 
 /// What `run` came to.
 #[derive(Debug)]
@@ -70,24 +67,13 @@ enum RunError {
     #[error(transparent)]
     StateDir(#[from] StateDirError),
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
     ControlPlane(#[from] ControlPlaneError),
     #[error(transparent)]
-    Identity(#[from] IdentityFileError),
-    #[error(transparent)]
-    Enroll(#[from] EnrollError),
+    Membership(#[from] MembershipError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-    #[error(
-        "no identity in {path} and no join token to get one: give --join-token-file, --join-token-fd or \
-         OUTRIGGER_JOIN_TOKEN"
-    )]
-    NoToken { path: String },
     #[error("no configuration within {waited}: {reason}; {cache}")]
     StartTimeout { waited: String, reason: String, cache: String },
-    #[error("{error}; nothing was started")]
-    ShutOut { error: String },
 }
 
 /// Runs the program from start to end. Blocks this thread, which is the only one.
@@ -112,9 +98,10 @@ async fn start(mut config: RunConfig) -> Result<Ended, RunError> {
     let state = Rc::new(StateDir::open(&config.state_dir)?);
     let control_plane =
         ControlPlane::new(config.control_plane.clone(), config.server_name.clone(), config.ca_file.as_deref())?;
-    let token = std::mem::replace(&mut config.join_token, TokenSource::Absent);
+    let token = std::mem::take(&mut config.join_token);
+    let mut membership = Membership::new(control_plane, Rc::clone(&state), token);
     let identity = tokio::select! {
-        identity = identify(&control_plane, &state, token, deadline) => identity?,
+        identity = membership.identify(deadline) => identity?,
         signal = ending(&mut signals) => return Ok(Outcome::Signalled(signal).into()),
     };
     let epoch = state.next_epoch(UnixMillis::now());
@@ -128,38 +115,39 @@ async fn start(mut config: RunConfig) -> Result<Ended, RunError> {
     let supervisor = Supervisor::new(program, config.stop_grace, Terminal::detect()).map_err(RunError::Signals)?;
     let pid = ProgramPid::default();
     let telemetry = Telemetry::start(&config, pid.clone(), started).await?;
-    let shell = Shell::new(&config, &identity, Rc::clone(&state), link.clone(), supervisor, pid);
+    let shell = Shell::new(&config, &identity, state, link.clone(), supervisor, pid);
     let about = About::new(&config, &identity);
     let status = StatusServer::listen(&config.state_dir)
         .inspect_err(|error| tracing::warn!(%error, "the status command will not work"))
         .ok();
-    let (session, events) = Session::new(control_plane, identity, Rc::clone(&state), link.clone(), epoch);
-    let agent =
-        Agent { config, started, deadline, signals, link, shell, telemetry, about, status, events, cache_tried: false };
-    agent.run(Box::pin(session.run())).await
+    let (session, events) = open_session(&membership, identity, link.clone(), epoch);
+    let agent = Agent {
+        config,
+        started,
+        deadline,
+        signals,
+        membership,
+        epoch,
+        link,
+        shell,
+        telemetry,
+        about,
+        status,
+        events,
+        cache_tried: false,
+    };
+    agent.run(session).await
 }
 
-/// Who this agent is: read from disk, or enrolled for.
-async fn identify(
-    control_plane: &ControlPlane,
-    state: &StateDir,
-    token: TokenSource,
-    deadline: Instant,
-) -> Result<Identity, RunError> {
-    let keys = match identity::load(state)? {
-        Stored::Enrolled(identity) if identity.validity.not_after > UnixMillis::now() => return Ok(*identity),
-        Stored::Enrolled(expired) => {
-            // The same keys with a new token, when there is one; otherwise the control plane may still have mercy.
-            let Some(token) = token.load()? else { return Ok(*expired) };
-            return Ok(enroll(control_plane, state, Some(expired.keys), &token, deadline).await?);
-        }
-        Stored::Keys(keys) => Some(keys),
-        Stored::Nothing => None,
-    };
-    let Some(token) = token.load()? else {
-        return Err(RunError::NoToken { path: state.file("").display().to_string() });
-    };
-    Ok(enroll(control_plane, state, keys, &token, deadline).await?)
+fn open_session(
+    membership: &Membership,
+    identity: Identity,
+    link: Link,
+    epoch: u64,
+) -> (SessionRun, mpsc::Receiver<SessionEvent>) {
+    let (control_plane, state) = (membership.control_plane.clone(), Rc::clone(&membership.state));
+    let (session, events) = Session::new(control_plane, identity, state, link, epoch);
+    (Box::pin(session.run()), events)
 }
 
 /// The next signal that asks to leave.
@@ -202,6 +190,8 @@ struct Agent {
     started: Instant,
     deadline: Instant,
     signals: Signals,
+    membership: Membership,
+    epoch: u64,
     link: Link,
     shell: Shell,
     telemetry: Telemetry,
@@ -232,13 +222,20 @@ impl Agent {
                 self.telemetry.stop_proxy();
             }
             let waiting = self.shell.lifecycle.is_waiting();
+            if !waiting {
+                self.membership.forget_token();
+            }
             let give_up = waiting.then_some(self.deadline);
             let fall_back = (waiting && self.may_use_cache()).then(|| (self.started + SILENCE).min(self.deadline));
             tokio::select! {
                 biased;
                 signal = self.signals.next() => self.shell.signalled(signal, Instant::now()),
                 ended = self.shell.supervisor.ended() => self.shell.ended(ended, Instant::now()),
-                Some(event) = self.events.recv() => self.hear(event, &mut last_error)?,
+                Some(event) = self.events.recv() => {
+                    if let Some(refusal) = self.hear(event, &mut last_error) {
+                        self.rejoin(session, refusal).await?;
+                    }
+                }
                 () = session.as_mut() => {}
                 () = sleep_until(self.shell.lifecycle.next_wake()) => self.shell.lifecycle.wake(Instant::now()),
                 () = sleep_until(fall_back) => self.use_cache(),
@@ -250,7 +247,8 @@ impl Agent {
         }
     }
 
-    fn hear(&mut self, event: SessionEvent, last_error: &mut Option<String>) -> Result<(), RunError> {
+    /// Returns why this agent was shut out, when that has to be answered: as long as no program runs.
+    fn hear(&mut self, event: SessionEvent, last_error: &mut Option<String>) -> Option<String> {
         match event {
             SessionEvent::Connected(welcome) => {
                 self.telemetry.set_interval(welcome.settings.sample_interval, Instant::now());
@@ -275,11 +273,29 @@ impl Agent {
             SessionEvent::Refused { error } => {
                 self.shell.forget_last_good();
                 if self.shell.lifecycle.is_waiting() {
-                    return Err(RunError::ShutOut { error });
+                    return Some(error);
                 }
-                tracing::error!(%error, "the program goes on with what it has");
+                tracing::error!(
+                    %error,
+                    "the program goes on with what it has; to join anew, start this agent again with a new join token"
+                );
             }
         }
+        None
+    }
+
+    /// Becomes another member than the one that was refused, or fails with what can be done about it.
+    async fn rejoin(&mut self, session: &mut SessionRun, refusal: String) -> Result<(), RunError> {
+        let identity = tokio::select! {
+            identity = self.membership.rejoin(refusal, self.deadline) => identity?,
+            signal = ending(&mut self.signals) => {
+                self.shell.signalled(signal, Instant::now());
+                return Ok(());
+            }
+        };
+        self.shell.become_member(&self.config, &identity);
+        self.about = About::new(&self.config, &identity);
+        (*session, self.events) = open_session(&self.membership, identity, self.link.clone(), self.epoch);
         Ok(())
     }
 
@@ -311,32 +327,6 @@ impl Agent {
         };
         let waited = duration::display(self.config.start_timeout);
         RunError::StartTimeout { waited, reason: last_error.unwrap_or_else(silent), cache }
-    }
-
-    /// The end: what the program wrote is passed on, the last lines are sent, and the control plane hears a goodbye. Each
-    /// for a bounded time, and none of it when there is nothing to do.
-    async fn leave(&mut self, session: &mut SessionRun) {
-        tokio::select! {
-            biased;
-            _ = timeout(output::DRAIN, self.shell.output.drained()) => {}
-            () = session.as_mut() => {}
-            _ = ending(&mut self.signals) => {}
-        }
-        self.telemetry.forward(self.shell.output.take_lines(), &self.link);
-        if self.link.is_connected() {
-            let confirmed = async {
-                while self.telemetry.program_spoke() && self.link.has_pending_logs() {
-                    self.link.acknowledged().await;
-                }
-            };
-            tokio::select! {
-                biased;
-                _ = timeout(FLUSH, confirmed) => {}
-                () = session.as_mut() => {}
-            }
-            self.link.goodbye("the program ended");
-            let _ = timeout(FAREWELL, session.as_mut()).await;
-        }
     }
 
     fn report(&self) -> Report {

@@ -46,6 +46,8 @@ pub struct RunConfig {
     pub env_file: Option<PathBuf>,
     pub restart: RestartPolicy,
     pub stop_grace: Duration,
+    /// For the program's last lines to be confirmed.
+    pub flush_timeout: Duration,
     pub bake_time: Duration,
     pub account: Option<Account>,
     pub proxy: Option<ProxyRoute>,
@@ -73,10 +75,11 @@ pub struct ProxyRoute {
     pub upstream: SocketAddr,
 }
 
-/// Where the join token is. It is read when there is no identity yet, except for the two sources that cannot wait: the
+/// Where the join token is. It is read when it turns out to be needed, except for the two sources that cannot wait: the
 /// environment, which was erased, and a descriptor, which would otherwise stay open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum TokenSource {
+    #[default]
     Absent,
     File(PathBuf),
     Given(JoinToken),
@@ -129,6 +132,7 @@ fn compile(args: RunArgs, startup: Startup) -> Result<RunConfig, ConfigError> {
         env_file: args.env_file,
         restart: args.restart.into(),
         stop_grace: args.stop_grace,
+        flush_timeout: args.flush_timeout,
         bake_time: args.bake_time,
         account: Account::resolve(args.user.as_deref(), args.group.as_deref())?,
         proxy: args.proxy,

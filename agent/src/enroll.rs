@@ -9,12 +9,13 @@ use std::time::Instant;
 use outrigger_protocol::identity::IdentityError;
 use outrigger_protocol::join_token::JoinToken;
 use outrigger_protocol::message::{EnrollRefusal, EnrollRequest, EnrollResponse};
+use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{ClientEndpoint, TransportError, Trust};
 use rustls_pki_types::CertificateDer;
 
 use crate::control_plane::{ControlPlane, ControlPlaneError, is_trusted, resolve};
 use crate::entropy;
-use crate::identity::{Enrollment, Identity, IdentityFileError, Keys};
+use crate::identity::{Enrollment, Identity, IdentityFileError, Keys, TokenDigest};
 use crate::probe;
 use crate::session::Reconnect;
 use crate::state_dir::StateDir;
@@ -101,8 +102,9 @@ pub async fn enroll(
                 if !chain.last().is_some_and(|ca| is_trusted(&trust, ca)) {
                     return Err(EnrollError::ForeignCa);
                 }
-                let enrollment = Enrollment { agent, instance, deployment, chain };
-                return Ok(Identity::establish(state, keys, enrollment)?);
+                let token = Some(TokenDigest::of(token));
+                let enrollment = Enrollment { agent, instance, deployment, chain, token };
+                return Ok(Identity::establish(state, keys, enrollment, UnixMillis::now())?);
             }
             Ok(EnrollResponse::Refused { reason: EnrollRefusal::TryLater, .. }) => AttemptError::TryLater,
             Ok(EnrollResponse::Refused { reason, message }) => return Err(EnrollError::Refused { reason, message }),

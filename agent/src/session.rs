@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use outrigger_protocol::message::{AgentSettings, ConfigOffer};
+use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{ClientConnection, ClientEndpoint, CloseCode, TransportError};
 use tokio::sync::mpsc;
 
@@ -65,6 +66,7 @@ pub struct Session {
     events: mpsc::Sender<SessionEvent>,
     /// Drawn once per process: the server counts batches by it.
     epoch: u64,
+    renew_at: UnixMillis,
     reconnect: Reconnect,
     attempts: usize,
     redirect: Option<String>,
@@ -95,9 +97,18 @@ impl Session {
         epoch: u64,
     ) -> (Self, mpsc::Receiver<SessionEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS);
-        let reconnect = Reconnect::default();
-        let session =
-            Self { control_plane, identity, state, link, events, epoch, reconnect, attempts: 0, redirect: None };
+        let session = Self {
+            renew_at: renewal::due(identity.validity, identity.received, entropy::uniform()),
+            control_plane,
+            identity,
+            state,
+            link,
+            events,
+            epoch,
+            reconnect: Reconnect::default(),
+            attempts: 0,
+            redirect: None,
+        };
         (session, receiver)
     }
 
@@ -136,6 +147,7 @@ impl Session {
             identity: &mut self.identity,
             state: &self.state,
             epoch: self.epoch,
+            renew_at: &mut self.renew_at,
         };
         let parting = conversation.hold(&mut welcomed).await;
         connection.close(CloseCode::Normal, "");

@@ -1,8 +1,9 @@
 //! What waits to be sent, and what was sent and not yet acknowledged.
 //!
-//! Samples and log records are pushed in; [`MetricSpool::next_batch`] and [`LogSpool::next_batch`] cut batches from the
-//! unsent and hand them out; an acknowledgement forgets everything up to it; after a reconnect [`MetricSpool::rewind`]
-//! makes the unacknowledged batches the next ones again, each with the content it had.
+//! A [`Spool`] takes samples or log records; [`Spool::next_batch`] cuts batches from the unsent and hands them out; an
+//! acknowledgement forgets everything up to it; after a reconnect [`Spool::rewind`] makes the unacknowledged batches the
+//! next ones again, each with the content it had. Both kinds obey the same rules, which are in `bounded`; what differs
+//! between them is their [`Goods`].
 //!
 //! Memory is bounded twice. At most a quarter of the capacity may be in unacknowledged batches: those are frozen,
 //! because the server may have counted them. The rest is unsent and gives way when it is full: neighbouring samples are
@@ -12,13 +13,16 @@
 //! Pure: no clock, no I/O. What must never be true: an id used for two contents, something acknowledged handed out
 //! again, batches out of order, or more than the capacity held.
 
+mod bounded;
 mod logs;
 mod metrics;
 mod thin;
 mod window;
 
-pub use self::logs::LogSpool;
-pub use self::metrics::MetricSpool;
+pub use self::bounded::{Goods, Spool};
+pub use self::logs::{LogSpool, Records};
+pub use self::metrics::{MetricSpool, Samples};
+pub use self::thin::Weighted;
 pub use self::window::Acknowledged;
 
 /// Bytes that a spool holds unless told otherwise: hours of samples at one a second.

@@ -5,10 +5,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "agent/authority.rs"]
+mod authority;
+#[path = "agent/flush.rs"]
+mod flush;
 #[path = "agent/injection.rs"]
 mod injection;
 #[path = "agent/plane.rs"]
 mod plane;
+#[path = "agent/rejoin.rs"]
+mod rejoin;
 #[path = "agent/reload.rs"]
 mod reload;
 #[path = "agent/sandbox.rs"]

@@ -61,8 +61,6 @@ impl Shell {
         pid: ProgramPid,
     ) -> Self {
         let rules = Rules { restart: config.restart, bake_time: config.bake_time, stop_grace: config.stop_grace };
-        let owner = config.account.as_ref().map(|account| (account.uid, account.gid));
-        let instance = identity.enrollment.instance.to_string();
         Self {
             lifecycle: Lifecycle::new(rules),
             supervisor,
@@ -79,11 +77,22 @@ impl Shell {
                 command: config.command.clone(),
                 file_is_named: config.env_file.is_some(),
             },
-            file: EnvironmentFile::new(config.env_file.clone(), &instance, owner),
+            file: environment_file(config, identity),
             welcome: None,
             offers: VecDeque::new(),
             pid,
         }
+    }
+
+    /// This agent is somebody else from now on. Only while nothing was started: what was offered to the former one is
+    /// forgotten, for it is sealed to keys that are gone.
+    pub(super) fn become_member(&mut self, config: &RunConfig, identity: &Identity) {
+        debug_assert!(self.lifecycle.is_waiting(), "a program that runs is told who it is once");
+        self.key = identity.keys.sealing.clone();
+        self.enrollment = identity.enrollment.clone();
+        self.file = environment_file(config, identity);
+        self.welcome = None;
+        self.offers.clear();
     }
 
     /// The control plane took this agent in.
@@ -289,4 +298,9 @@ impl Shell {
             Err(error) => tracing::warn!(error = %text(&error), "the last known good configuration is not kept"),
         }
     }
+}
+
+fn environment_file(config: &RunConfig, identity: &Identity) -> EnvironmentFile {
+    let owner = config.account.as_ref().map(|account| (account.uid, account.gid));
+    EnvironmentFile::new(config.env_file.clone(), &identity.enrollment.instance.to_string(), owner)
 }

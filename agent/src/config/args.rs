@@ -36,7 +36,7 @@ pub(crate) enum Command {
 const RUN: &str = "Start a program with its environment and supervise it.
 
 The agent connects to the control plane, enrols with a one-time join token when the state directory holds no \
-identity yet, receives the environment sealed to its own key, checks it and starts the program with it. While the \
+identity that is accepted there, receives the environment sealed to its own key, checks it and starts the program with it. While the \
 program runs, the agent forwards signals, reaps orphans, measures, ships logs and applies new configuration. When \
 the control plane cannot be reached, the last configuration that worked is used, unless --require-fresh.";
 
@@ -66,8 +66,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", env = "OUTRIGGER_CA_FILE", help_heading = "Control plane")]
     pub ca_file: Option<PathBuf>,
 
-    /// File with a one-time join token, best mode 0400 on tmpfs. Read only when there is no identity yet. The token
-    /// may also be given in OUTRIGGER_JOIN_TOKEN, which is erased before anything else happens.
+    /// File with a one-time join token, best mode 0400 on tmpfs. Read only when there is no identity yet, when its
+    /// certificate has expired, or when the control plane refuses it (revoked or unknown) before the program was
+    /// started: then another token than the one that made it gets a new identity. The token may also be given in
+    /// OUTRIGGER_JOIN_TOKEN, which is erased before anything else happens.
     #[arg(long, value_name = "FILE", help_heading = "Control plane")]
     pub join_token_file: Option<PathBuf>,
 
@@ -142,6 +144,13 @@ pub(crate) struct RunArgs {
     /// How often to sample. [default: what the control plane says]
     #[arg(long, value_name = "TIME", value_parser = sample_interval, help_heading = "Observation")]
     pub sample_interval: Option<Duration>,
+
+    /// How long the agent stays, once the program has ended, for the program's last lines to be confirmed by the control
+    /// plane. It leaves sooner when all are, when nothing is connected, or when it is signalled. Together with
+    /// --stop-grace it should fit within the time that the container is given to stop.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    #[arg(help_heading = "Observation")]
+    pub flush_timeout: Duration,
 
     /// Do not read the program's output: it writes to the agent's own stdout and stderr directly, and no log lines
     /// reach the control plane.

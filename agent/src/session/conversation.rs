@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use outrigger_protocol::identity::{IdentityError, Validity};
+use outrigger_protocol::identity::IdentityError;
 use outrigger_protocol::message::{AgentMessage, AgentSettings, ServerMessage};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{ClientConnection, CloseCode, Reader, TransportError, Writer};
@@ -87,6 +87,8 @@ pub(super) struct Conversation<'a> {
     pub(super) identity: &'a mut Identity,
     pub(super) state: &'a StateDir,
     pub(super) epoch: u64,
+    /// When to ask for the next certificate; kept over connections, so that losing one does not hasten it.
+    pub(super) renew_at: &'a mut UnixMillis,
 }
 
 impl Conversation<'_> {
@@ -108,7 +110,6 @@ impl Conversation<'_> {
         let mut metrics = pin!(send_metrics(&connection, &link));
         let mut logs = pin!(send_logs(&connection, &link));
         let mut interval = heartbeat(&settings);
-        let mut renew_at = renewal::due(self.identity.validity, entropy::uniform());
         let mut quiet_since = Instant::now();
         loop {
             tokio::select! {
@@ -120,8 +121,8 @@ impl Conversation<'_> {
                     } else if let ServerMessage::Settings(settings) = &message {
                         interval = heartbeat(settings);
                     }
-                    if let Some(validity) = self.renewed(&message) {
-                        renew_at = renewal::due_next(validity, UnixMillis::now(), entropy::uniform());
+                    if let ServerMessage::Renewed { chain } = &message {
+                        self.renewed(chain.clone());
                     }
                     if let Some(parting) = self.hear(message).await {
                         return Ok(parting);
@@ -143,12 +144,12 @@ impl Conversation<'_> {
                     send(&mut writer, &AgentMessage::Heartbeat { now: UnixMillis::now() }).await?;
                     quiet_since = Instant::now();
                 }
-                () = sleep_towards(renew_at) => {
+                () = sleep_towards(*self.renew_at) => {
                     let now = UnixMillis::now();
-                    if now >= renew_at {
+                    if now >= *self.renew_at {
                         let csr = self.identity.keys.signing.csr().map_err(ConversationError::Renewal)?;
                         send(&mut writer, &AgentMessage::Renew { csr }).await?;
-                        renew_at = renewal::due_again(self.identity.validity, now);
+                        *self.renew_at = renewal::due_again(self.identity.validity, now);
                     }
                 }
             }
@@ -190,16 +191,15 @@ impl Conversation<'_> {
     }
 
     /// A renewed chain takes effect with the next connection; the present one goes on.
-    fn renewed(&mut self, message: &ServerMessage) -> Option<Validity> {
-        let ServerMessage::Renewed { chain } = message else { return None };
-        match self.identity.renew(self.state, chain.clone()) {
+    fn renewed(&mut self, chain: Vec<Vec<u8>>) {
+        match self.identity.renew(self.state, chain, UnixMillis::now()) {
             Ok(()) => {
-                tracing::info!(not_after = %self.identity.validity.not_after, "certificate renewed");
-                Some(self.identity.validity)
+                let Identity { validity, received, .. } = &*self.identity;
+                *self.renew_at = renewal::due(*validity, *received, entropy::uniform());
+                tracing::info!(not_after = %validity.not_after, next = %self.renew_at, "certificate renewed");
             }
             Err(error) => {
                 tracing::warn!(%error, "the renewed certificate cannot be used; the present one is kept");
-                None
             }
         }
     }

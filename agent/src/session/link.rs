@@ -37,7 +37,8 @@ struct Shared {
     control: Notify,
     metrics: Notify,
     logs: Notify,
-    acknowledged: Notify,
+    /// Log lines were confirmed, or nothing is connected any more that could confirm them.
+    settled: Notify,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Link {
             control: Notify::new(),
             metrics: Notify::new(),
             logs: Notify::new(),
-            acknowledged: Notify::new(),
+            settled: Notify::new(),
         }))
     }
 
@@ -160,16 +161,17 @@ impl Link {
         }
     }
 
-    /// Whether log lines wait that the control plane has not confirmed.
+    /// Log lines that the control plane has not confirmed.
     #[must_use]
-    pub fn has_pending_logs(&self) -> bool {
-        let state = self.0.state.borrow();
-        state.logs.unsent() > 0 || state.logs.unacknowledged() > 0
+    pub fn unconfirmed_lines(&self) -> usize {
+        self.0.state.borrow().logs.unconfirmed()
     }
 
-    /// Waits for the next acknowledgement. Cancel safe.
-    pub async fn acknowledged(&self) {
-        self.0.acknowledged.notified().await;
+    /// Waits until all log lines are confirmed, or nothing is connected that could confirm them. Cancel safe.
+    pub async fn lines_settled(&self) {
+        while self.is_connected() && self.unconfirmed_lines() > 0 {
+            self.0.settled.notified().await;
+        }
     }
 
     // The session's side.
@@ -193,6 +195,7 @@ impl Link {
 
     pub(super) fn set_connection(&self, connection: Connection) {
         self.0.state.borrow_mut().connection = connection;
+        self.0.settled.notify_one();
     }
 
     /// The next control message. Cancel safe.
@@ -235,25 +238,21 @@ impl Link {
 
     pub(super) fn metrics_accepted(&self, id: BatchId) {
         let outcome = self.0.state.borrow_mut().metrics.acknowledge(id);
-        self.after_acknowledgement(outcome, id);
+        complain_if_foreign(outcome, id);
         // What was held back for want of room may go now.
         self.0.metrics.notify_one();
     }
 
     pub(super) fn logs_accepted(&self, id: BatchId) {
         let outcome = self.0.state.borrow_mut().logs.acknowledge(id);
-        self.after_acknowledgement(outcome, id);
+        complain_if_foreign(outcome, id);
         self.0.logs.notify_one();
+        self.0.settled.notify_one();
     }
+}
 
-    fn after_acknowledgement(&self, outcome: Acknowledged, id: BatchId) {
-        if outcome == Acknowledged::Foreign {
-            tracing::warn!(
-                epoch = id.epoch,
-                seq = id.seq,
-                "the control plane acknowledged a batch that was never sent"
-            );
-        }
-        self.0.acknowledged.notify_one();
+fn complain_if_foreign(outcome: Acknowledged, id: BatchId) {
+    if outcome == Acknowledged::Foreign {
+        tracing::warn!(epoch = id.epoch, seq = id.seq, "the control plane acknowledged a batch that was never sent");
     }
 }

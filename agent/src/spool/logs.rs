@@ -1,122 +1,46 @@
-//! Log records on their way to the control plane.
+//! Log records on their way to the control plane: the oldest make room.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use outrigger_protocol::limits::{LOG_RECORDS_PER_BATCH, LOGS_BYTES};
 use outrigger_protocol::log::{LogBatch, LogRecord};
 use outrigger_protocol::sample::BatchId;
 
-use super::window::{Acknowledged, Window};
-
-/// Held bytes of one batch; half of the lane's limit leaves room for what a frame adds.
-const BATCH_BYTES: usize = LOGS_BYTES as usize / 2;
+use super::bounded::{Goods, Spool};
 
 /// A bounded spool of log records; see the [module's head](super).
+pub type LogSpool = Spool<Records>;
+
+/// Log records as they are spooled.
 #[derive(Debug)]
-pub struct LogSpool {
-    capacity: usize,
-    window: Window<LogBatch>,
-    unsent: VecDeque<LogRecord>,
-    unsent_bytes: usize,
-    /// Dropped since the last batch was cut, by whomever.
-    untold: u64,
-    dropped: u64,
-}
+pub struct Records;
 
-impl LogSpool {
-    /// `epoch` is drawn at the start of the agent's process; `capacity` is in bytes.
-    #[must_use]
-    pub fn new(epoch: u64, capacity: usize) -> Self {
-        Self { capacity, window: Window::new(epoch), unsent: VecDeque::new(), unsent_bytes: 0, untold: 0, dropped: 0 }
+impl Goods for Records {
+    type Item = LogRecord;
+    type Waiting = LogRecord;
+    type Batch = LogBatch;
+
+    const BATCH_ITEMS: usize = LOG_RECORDS_PER_BATCH;
+    /// Half of the lane's limit leaves room for what a frame adds.
+    const BATCH_BYTES: usize = LOGS_BYTES as usize / 2;
+    /// Somebody who reads a log wants to know that it has a hole.
+    const COUNT_TRAVELS_ALONE: bool = true;
+
+    fn admit(item: LogRecord) -> LogRecord {
+        item
     }
 
-    /// Takes a record; the oldest unsent ones make room.
-    pub fn push(&mut self, record: LogRecord) {
-        self.unsent_bytes += size_of_record(&record);
-        self.unsent.push_back(record);
-        while self.bytes() > self.capacity
-            && let Some(oldest) = self.unsent.pop_front()
-        {
-            self.unsent_bytes -= size_of_record(&oldest);
-            self.count_dropped(1);
-        }
+    fn size(waiting: &LogRecord) -> usize {
+        size_of::<LogRecord>() + waiting.message.len()
     }
 
-    /// Counts lines that were dropped before they came here.
-    pub fn count_dropped(&mut self, lines: u64) {
-        self.untold = self.untold.saturating_add(lines);
-        self.dropped = self.dropped.saturating_add(lines);
+    fn make_room(queue: &mut VecDeque<LogRecord>, bytes: usize) -> usize {
+        bytes - queue.pop_front().map_or(0, |oldest| Self::size(&oldest))
     }
 
-    /// The next batch to send: first those to be sent again, then a new one. `None` when nothing waits, or when as
-    /// much as may be is unacknowledged. A count of dropped lines travels even without a line.
-    pub fn next_batch(&mut self) -> Option<Arc<LogBatch>> {
-        if let Some(batch) = self.window.next() {
-            return Some(batch);
-        }
-        if (self.unsent.is_empty() && self.untold == 0) || !self.window.has_room(self.capacity / 4) {
-            return None;
-        }
-        let (mut count, mut bytes) = (0, 0);
-        for record in self.unsent.iter().take(LOG_RECORDS_PER_BATCH) {
-            let size = size_of_record(record);
-            if count > 0 && bytes + size > BATCH_BYTES {
-                break;
-            }
-            count += 1;
-            bytes += size;
-        }
-        let records: Vec<LogRecord> = self.unsent.drain(..count).collect();
-        self.unsent_bytes -= bytes;
-        let dropped = std::mem::take(&mut self.untold);
-        Some(self.window.cut(bytes, |id| LogBatch { id, records, dropped }))
+    fn pack(id: BatchId, items: impl Iterator<Item = LogRecord>, dropped: u64) -> LogBatch {
+        LogBatch { id, records: items.collect(), dropped }
     }
-
-    /// Everything up to `id` is safe with the server.
-    pub fn acknowledge(&mut self, id: BatchId) -> Acknowledged {
-        self.window.acknowledge(id)
-    }
-
-    /// After a reconnect: whatever was not acknowledged is sent again, under its id and as it was.
-    pub fn rewind(&mut self) {
-        self.window.rewind();
-    }
-
-    /// Records that are in no batch yet.
-    #[must_use]
-    pub fn unsent(&self) -> usize {
-        self.unsent.len()
-    }
-
-    /// Batches that were cut and not acknowledged.
-    #[must_use]
-    pub fn unacknowledged(&self) -> usize {
-        self.window.len()
-    }
-
-    /// Whether batches wait to be sent again.
-    #[must_use]
-    pub fn is_behind(&self) -> bool {
-        self.window.is_behind()
-    }
-
-    /// Bytes held, sent and unsent.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.window.bytes() + self.unsent_bytes
-    }
-
-    /// Lines dropped since the start.
-    #[must_use]
-    pub const fn dropped(&self) -> u64 {
-        self.dropped
-    }
-}
-
-/// What a record takes in memory, and an upper bound of what it takes in a frame.
-fn size_of_record(record: &LogRecord) -> usize {
-    size_of::<LogRecord>() + record.message.len()
 }
 
 #[cfg(test)]
@@ -138,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_oldest_lines_make_room_and_are_counted_once() {
-        let capacity = 10 * size_of_record(&record("00"));
+        let capacity = 10 * Records::size(&record("00"));
         let mut spool = LogSpool::new(1, capacity);
         (0..15).for_each(|i| spool.push(record(&format!("{i:02}"))));
         spool.count_dropped(3);
@@ -165,13 +89,14 @@ mod tests {
             sizes.iter().for_each(|size| spool.push(record(&"x".repeat(*size))));
             let first: Vec<_> = std::iter::from_fn(|| spool.next_batch()).collect();
             prop_assert!(first.iter().all(|batch| batch.records.len() == 1
-                || batch.records.iter().map(size_of_record).sum::<usize>() <= BATCH_BYTES));
+                || batch.records.iter().map(Records::size).sum::<usize>() <= Records::BATCH_BYTES));
             spool.rewind();
             let again: Vec<_> = std::iter::from_fn(|| spool.next_batch()).take(first.len()).collect();
             prop_assert_eq!(&first, &again);
-            spool.acknowledge(first[first.len() - 1].id);
+            let last = first[first.len() - 1].id;
+            spool.acknowledge(last);
             spool.rewind();
-            prop_assert!(!spool.is_behind());
+            prop_assert!(spool.next_batch().is_none_or(|batch| batch.id.seq > last.seq));
         }
 
         #[test]

@@ -7,9 +7,9 @@ use outrigger_protocol::sample::Sample;
 
 /// A sample and how many readings are folded into it.
 #[derive(Debug)]
-pub(super) struct Weighted {
-    pub sample: Sample,
-    pub weight: u32,
+pub struct Weighted {
+    pub(super) sample: Sample,
+    pub(super) weight: u32,
 }
 
 impl Weighted {
@@ -19,11 +19,11 @@ impl Weighted {
     }
 }
 
-/// Makes a queue of at least two samples, the oldest first, shorter, and returns how many were folded away.
+/// Makes a queue of at least two samples, the oldest first, shorter.
 ///
 /// The newest quarter stays as it is. Of the rest, the finest resolution is halved throughout: so a long queue covers
 /// all of its time about evenly, and the coarser the longer that is, instead of forgetting its beginning.
-pub(super) fn thin(queue: &mut VecDeque<Weighted>) -> usize {
+pub(super) fn thin(queue: &mut VecDeque<Weighted>) {
     let before = queue.len();
     let settled = before - before / 4;
     let pairs = || queue.iter().zip(queue.iter().skip(1)).take(settled.saturating_sub(1));
@@ -40,7 +40,6 @@ pub(super) fn thin(queue: &mut VecDeque<Weighted>) -> usize {
             None => queue.push_back(older),
         }
     }
-    before - queue.len()
 }
 
 /// One sample at the time of the newer: what is counted adds up, response times are merged, everything else is the
@@ -107,8 +106,7 @@ mod tests {
 
     fn thinned(weights: &[u32]) -> Vec<u32> {
         let mut queue = queue(weights);
-        let folded = thin(&mut queue);
-        assert_eq!(queue.len() + folded, weights.len());
+        thin(&mut queue);
         queue.iter().map(|entry| entry.weight).collect()
     }
 

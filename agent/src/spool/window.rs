@@ -27,19 +27,21 @@ pub(super) struct Window<B> {
     batches: VecDeque<Frozen<B>>,
     /// Batches of the front that were handed out since the last rewind.
     handed_out: usize,
+    items: usize,
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct Frozen<B> {
     seq: u64,
+    items: usize,
     bytes: usize,
     batch: Arc<B>,
 }
 
 impl<B> Window<B> {
     pub(super) fn new(epoch: u64) -> Self {
-        Self { epoch, last_seq: 0, batches: VecDeque::new(), handed_out: 0, bytes: 0 }
+        Self { epoch, last_seq: 0, batches: VecDeque::new(), handed_out: 0, items: 0, bytes: 0 }
     }
 
     /// The next batch that was cut before and has to be sent again.
@@ -54,15 +56,16 @@ impl<B> Window<B> {
         self.batches.len() < MAX_BATCHES && (self.bytes < budget || self.batches.is_empty())
     }
 
-    /// Freezes a new batch as the last one and hands it out. Only after [`next`](Self::next) had nothing left.
-    pub(super) fn cut(&mut self, bytes: usize, batch: impl FnOnce(BatchId) -> B) -> Arc<B> {
+    /// Freezes a new batch of so many items and bytes as the last one and hands it out. Only after [`next`](Self::next) had nothing left.
+    pub(super) fn cut(&mut self, items: usize, bytes: usize, batch: impl FnOnce(BatchId) -> B) -> Arc<B> {
         debug_assert_eq!(self.handed_out, self.batches.len(), "older batches go first");
         // A batch a nanosecond would take five centuries to get there.
         self.last_seq = self.last_seq.saturating_add(1);
         let id = BatchId { epoch: self.epoch, seq: self.last_seq };
         let batch = Arc::new(batch(id));
-        self.batches.push_back(Frozen { seq: id.seq, bytes, batch: Arc::clone(&batch) });
+        self.batches.push_back(Frozen { seq: id.seq, items, bytes, batch: Arc::clone(&batch) });
         self.handed_out = self.batches.len();
+        self.items += items;
         self.bytes += bytes;
         batch
     }
@@ -74,6 +77,7 @@ impl<B> Window<B> {
         }
         let mut forgotten = 0;
         while let Some(frozen) = self.batches.pop_front_if(|frozen| frozen.seq <= id.seq) {
+            self.items -= frozen.items;
             self.bytes -= frozen.bytes;
             forgotten += 1;
         }
@@ -86,15 +90,15 @@ impl<B> Window<B> {
         self.handed_out = 0;
     }
 
+    pub(super) fn items(&self) -> usize {
+        self.items
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     pub(super) fn len(&self) -> usize {
         self.batches.len()
-    }
-
-    pub(super) fn is_behind(&self) -> bool {
-        self.handed_out < self.batches.len()
     }
 }

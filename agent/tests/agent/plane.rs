@@ -1,14 +1,13 @@
 //! A control plane of one deployment, in a thread of its own.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use outrigger_protocol::environment::{Entry, Environment, VariableKind};
-use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
-use outrigger_protocol::identity::agent_uri;
+use outrigger_protocol::id::{AgentId, InstanceId, JoinTokenId};
 use outrigger_protocol::join_token::JoinToken;
 use outrigger_protocol::log::LogRecord;
 use outrigger_protocol::message::{
@@ -22,73 +21,13 @@ use outrigger_protocol::transport::{
     Accepted, AgentConnection, CloseCode, Enrollment, Lane, ServerEndpoint, ServerLimits, ServerOptions, Writer,
     fingerprint,
 };
-use rcgen::string::Ia5String;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, SanType,
-};
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use crate::authority::Authority;
+
 /// Only a failure waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The CA and the ids, which survive a restart of the control plane.
-#[derive(Clone)]
-pub(crate) struct Authority {
-    ca_key: Arc<KeyPair>,
-    ca_params: CertificateParams,
-    ca: CertificateDer<'static>,
-    deployment: DeploymentId,
-    /// Agents by the public key in their request.
-    agents: Arc<Mutex<HashMap<Vec<u8>, AgentId>>>,
-    reset_key: [u8; 64],
-}
-
-impl Authority {
-    fn new() -> Self {
-        let ca_key = KeyPair::generate().unwrap();
-        let mut ca_params = CertificateParams::default();
-        ca_params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let ca = ca_params.self_signed(&ca_key).unwrap().der().clone();
-        Self {
-            ca_key: Arc::new(ca_key),
-            ca_params,
-            ca,
-            deployment: DeploymentId::generate(),
-            agents: Arc::default(),
-            reset_key: [7; 64],
-        }
-    }
-
-    fn issuer(&self) -> Issuer<'_, &KeyPair> {
-        Issuer::from_params(&self.ca_params, &*self.ca_key)
-    }
-
-    fn server(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["outrigger".to_owned()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let leaf = params.signed_by(&key, &self.issuer()).unwrap().der().clone();
-        (vec![leaf, self.ca.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-    }
-
-    /// A certificate that is valid since and for these times around now.
-    fn issue(&self, csr: Vec<u8>, (begun, life): (Duration, Duration)) -> (AgentId, Vec<Vec<u8>>) {
-        let mut request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr)).unwrap();
-        let key = rcgen::PublicKeyData::der_bytes(&request.public_key).to_vec();
-        let agent = *self.agents.lock().unwrap().entry(key).or_insert_with(AgentId::generate);
-        let not_before = SystemTime::now() - begun;
-        request.params = CertificateParams::default();
-        request.params.not_before = not_before.into();
-        request.params.not_after = (not_before + life).into();
-        request.params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(agent_uri(agent)).unwrap())];
-        request.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let leaf = request.signed_by(&self.issuer()).unwrap().der().to_vec();
-        (agent, vec![leaf, self.ca.to_vec()])
-    }
-}
 
 /// What was seen and what is to be said.
 #[derive(Default)]
@@ -98,6 +37,8 @@ pub(crate) struct Seen {
     pub(crate) batches: Vec<BatchId>,
     pub(crate) logs: Vec<LogRecord>,
     pub(crate) enrolments: usize,
+    /// Every token that came with an enrolment, refused ones too.
+    pub(crate) shown: Vec<JoinTokenId>,
     pub(crate) connections: usize,
     connected: Vec<mpsc::UnboundedSender<Word>>,
     offer: Option<(u64, Environment)>,
@@ -108,8 +49,14 @@ pub(crate) struct Seen {
     lost_answers: usize,
     /// When certificates begin, before now, and how long they live; a day from now when unset.
     certificates: Option<(Duration, Duration)>,
+    /// Tokens beside the first that are good.
+    tokens: Vec<JoinToken>,
+    /// Agents that are turned away for good.
+    revoked: HashSet<AgentId>,
     /// Metric batches are recorded and not acknowledged.
     deaf: bool,
+    /// Log batches are recorded and not acknowledged.
+    deaf_to_logs: bool,
 }
 
 enum Word {
@@ -214,6 +161,19 @@ impl Plane {
         self.shared.token.reveal()
     }
 
+    /// Another token, good for one agent more.
+    pub(crate) fn another_token(&self) -> Zeroizing<String> {
+        let token = JoinToken { id: JoinTokenId::generate(), ..self.shared.token.clone() };
+        let text = token.reveal();
+        self.seen().tokens.push(token);
+        text
+    }
+
+    /// A token that this control plane has never made.
+    pub(crate) fn forged_token(&self) -> Zeroizing<String> {
+        JoinToken { id: JoinTokenId::generate(), ..self.shared.token.clone() }.reveal()
+    }
+
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.shared.seen.lock().unwrap()
     }
@@ -248,6 +208,13 @@ impl Plane {
         self.close_all(code);
     }
 
+    /// Turns away for good whoever has enrolled until now.
+    pub(crate) fn revoke_everyone(&self) {
+        let agents = self.shared.authority.agents();
+        self.seen().revoked.extend(agents);
+        self.close_all(CloseCode::Revoked);
+    }
+
     /// Certificates from now on began `begun` ago and live for `life`.
     pub(crate) fn certify(&self, begun: Duration, life: Duration) {
         self.seen().certificates = Some((begun, life));
@@ -265,6 +232,10 @@ impl Plane {
 
     pub(crate) fn be_deaf(&self, deaf: bool) {
         self.seen().deaf = deaf;
+    }
+
+    pub(crate) fn be_deaf_to_logs(&self) {
+        self.seen().deaf_to_logs = true;
     }
 
     /// Waits until `find` finds something in what was seen.
@@ -305,6 +276,11 @@ impl Shared {
         self.seen.lock().unwrap().certificates.unwrap_or(DAY)
     }
 
+    fn turns_away(&self, agent: AgentId) -> Option<CloseCode> {
+        let seen = self.seen.lock().unwrap();
+        seen.turn_away.or_else(|| seen.revoked.contains(&agent).then_some(CloseCode::Revoked))
+    }
+
     fn note(&self, change: impl FnOnce(&mut Seen)) {
         change(&mut self.seen.lock().unwrap());
         self.changed.notify_all();
@@ -340,7 +316,12 @@ async fn accept(endpoint: ServerEndpoint, shared: Arc<Shared>) {
 
 async fn enroll(mut enrollment: Enrollment, shared: &Shared) {
     let Ok(EnrollRequest { token, secret, csr, .. }) = enrollment.request().await else { return };
-    if token != shared.token.id || secret != shared.token.secret {
+    let mut good = token == shared.token.id && secret == shared.token.secret;
+    shared.note(|seen| {
+        seen.shown.push(token);
+        good |= seen.tokens.iter().any(|other| token == other.id && secret == other.secret);
+    });
+    if !good {
         let refused = EnrollResponse::Refused { reason: EnrollRefusal::UnknownToken, message: String::new() };
         let _ = enrollment.respond(refused).await;
         return;
@@ -367,7 +348,7 @@ async fn enroll(mut enrollment: Enrollment, shared: &Shared) {
 
 async fn converse(connection: AgentConnection, shared: &Arc<Shared>) {
     let agent = connection.peer().agent;
-    let turned_away = shared.seen.lock().unwrap().turn_away;
+    let turned_away = shared.turns_away(agent);
     if let Some(code) = turned_away {
         return connection.close(code, "turned away by the test");
     }
@@ -460,7 +441,14 @@ async fn lanes(connection: Arc<AgentConnection>, shared: Arc<Shared>, acknowledg
                 }
                 Lane::Logs(mut reader) => {
                     while let Ok(Some(batch)) = reader.next().await {
-                        shared.note(|seen| seen.logs.extend(batch.records));
+                        let mut deaf = false;
+                        shared.note(|seen| {
+                            deaf = seen.deaf_to_logs;
+                            seen.logs.extend(batch.records);
+                        });
+                        if deaf {
+                            continue;
+                        }
                         let _ = acknowledge.send(Word::Message(ServerMessage::LogsAccepted { id: batch.id }));
                     }
                 }

@@ -55,6 +55,17 @@ impl Sandbox {
         run
     }
 
+    /// `run` with this token instead of the first.
+    pub(crate) fn run_with_token(&self, token: &str, options: &[&str], script: &str) -> Command {
+        let mut run = self.without_token(options, &["sh", "-c", script]);
+        run.env("OUTRIGGER_JOIN_TOKEN", token);
+        run
+    }
+
+    pub(crate) fn identity(&self) -> String {
+        std::fs::read_to_string(self.state_dir().join("identity")).unwrap()
+    }
+
     /// Runs a shell script to its end.
     pub(crate) fn script(&self, options: &[&str], script: &str) -> Output {
         finish(&mut self.run(options, &["sh", "-c", script]))

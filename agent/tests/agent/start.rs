@@ -188,24 +188,39 @@ fn a_redirect_is_followed() {
 #[test]
 fn a_certificate_is_renewed_before_it_runs_out() {
     let plane = Plane::offering(vec![plain("MODE", "good")]);
-    // 90 % of its life is over: renewal is due.
     plane.certify(Duration::from_secs(900), Duration::from_secs(1_000));
     let sandbox = Sandbox::new(&plane);
-    let agent = sandbox.start(&[], "echo ready; exec sleep 1000");
-    agent.expect_line("ready");
-    let identity = sandbox.state_dir().join("identity");
-    let lines = || -> Vec<String> { std::fs::read_to_string(&identity).unwrap().lines().map(str::to_owned).collect() };
-    let asked =
-        |seen: &Seen| seen.messages.iter().filter(|message| matches!(message, AgentMessage::Renew { .. })).count();
-    plane.wait("the agent asks", |seen| (asked(seen) >= 1).then_some(()));
-    // What it gets is as old as the first: it asks again. Then it gets a fresh one, and is content.
+    assert!(sandbox.script(&[], SHOW).status.success());
+    // Of the certificate on disk 90 % of its life is over: renewal is due.
+    let lines = || -> Vec<String> { sandbox.identity().lines().map(str::to_owned).collect() };
     let before = lines();
     plane.certify(Duration::ZERO, Duration::from_secs(86_400));
+    let agent = sandbox.start(&[], "echo ready; exec sleep 1000");
+    agent.expect_line("ready");
+    plane.wait("the agent asks", |seen| (renewals(seen) == 1).then_some(()));
     eventually("the renewed certificate is on disk", || lines() != before);
     let changed = before.iter().zip(lines()).filter(|(old, new)| *old != new).count();
     assert_eq!(changed, 1, "the leaf alone: the keys, the ids and the CA are the same");
     plane.close_all(CloseCode::Overloaded);
-    plane.wait("the agent comes back with it", |seen| (seen.connections == 2).then_some(()));
+    plane.wait("the agent comes back with it", |seen| (seen.connections == 3).then_some(()));
+    assert_eq!(agent.stop().status.code(), Some(143));
+    assert_eq!(renewals(&plane.seen()), 1, "it is content with what it got");
+}
+
+fn renewals(seen: &Seen) -> usize {
+    seen.messages.iter().filter(|message| matches!(message, AgentMessage::Renew { .. })).count()
+}
+
+#[test]
+fn a_short_lived_certificate_is_not_old_because_it_begins_before_it_was_issued() {
+    let plane = Plane::offering(vec![plain("MODE", "good")]);
+    // A minute to live, and five minutes of allowance for clocks that are behind.
+    plane.certify(Duration::from_secs(300), Duration::from_secs(360));
+    let sandbox = Sandbox::new(&plane);
+    let agent = sandbox.start(&[], "echo ready; exec sleep 1000");
+    agent.expect_line("ready");
+    plane.wait("two seconds of samples", |seen| (seen.samples.len() >= 10).then_some(()));
+    assert_eq!(renewals(&plane.seen()), 0);
     assert_eq!(agent.stop().status.code(), Some(143));
 }
 
@@ -219,10 +234,9 @@ fn an_agent_whose_certificate_has_expired_needs_a_new_token_and_nothing_else() {
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint.contains("certificate has expired"), "{complaint}");
     let key = |text: String| text.lines().find(|line| line.starts_with("signing-key")).map(str::to_owned).unwrap();
-    let identity = sandbox.state_dir().join("identity");
-    let before = key(std::fs::read_to_string(&identity).unwrap());
+    let before = key(sandbox.identity());
     plane.certify(Duration::ZERO, Duration::from_secs(86_400));
     assert_eq!(text(&sandbox.script(&[], SHOW).stdout), "good\n");
     assert_eq!(plane.seen().enrolments, 2);
-    assert_eq!(key(std::fs::read_to_string(&identity).unwrap()), before);
+    assert_eq!(key(sandbox.identity()), before);
 }

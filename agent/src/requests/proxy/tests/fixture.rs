@@ -14,10 +14,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::super::{Proxy, ProxyLimits};
 use crate::requests::RequestMeter;
+use crate::requests::proxy::{Proxy, ProxyLimits};
 
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The usual limits, and no patience with a program that refuses connections.
+pub(super) fn limits() -> ProxyLimits {
+    ProxyLimits { restart_window: Duration::ZERO, ..ProxyLimits::default() }
+}
 
 /// Fails instead of hanging.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
