@@ -168,8 +168,9 @@ impl PolicyHost {
         if !problems.is_empty() {
             return Err(ConfigError::Invalid { problems });
         }
-        let (answer, _) =
-            self.call(&policy.pre, |guest, store| guest.outrigger_policy_evaluator().call_validate(store, config));
+        let (answer, _) = self.call(&policy.pre, self.limits.fuel, |guest, store| {
+            guest.outrigger_policy_evaluator().call_validate(store, config)
+        });
         match answer.map_err(ConfigError::Fault)? {
             Ok(needs) => {
                 let needs = description::needs(needs).map_err(|what| ConfigError::Fault(Fault::TooLarge { what }))?;
@@ -197,9 +198,10 @@ impl PolicyHost {
 
     fn evaluate_checked(&self, policy: &Policy, input: &Input) -> Evaluation {
         let started = Instant::now();
+        let fuel = self.limits.fuel_for(input.values());
         let input = lower::input(input);
-        let (answer, usage) =
-            self.call(&policy.pre, |guest, store| guest.outrigger_policy_evaluator().call_evaluate(store, &input));
+        let (answer, usage) = self
+            .call(&policy.pre, fuel, |guest, store| guest.outrigger_policy_evaluator().call_evaluate(store, &input));
         let outcome = answer.and_then(|answer| answer.map_err(judge::failure).and_then(judge::proposal));
         Evaluation {
             outcome,
@@ -211,7 +213,8 @@ impl PolicyHost {
     }
 
     fn describe(&self, pre: &PolicyPre<Context>) -> Result<Description, LoadError> {
-        let (answer, _) = self.call(pre, |guest, store| guest.outrigger_policy_evaluator().call_describe(store));
+        let (answer, _) =
+            self.call(pre, self.limits.fuel, |guest, store| guest.outrigger_policy_evaluator().call_describe(store));
         let raw = answer.map_err(LoadError::Describe)?;
         description::description(raw).map_err(|problem| LoadError::Description { problem })
     }

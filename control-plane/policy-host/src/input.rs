@@ -165,6 +165,14 @@ impl Input {
         at_most("input", self.size(), INPUT_BYTES)
     }
 
+    /// How many values a guest is handed in lists that grow with the metrics and the instances.
+    pub(crate) fn values(&self) -> usize {
+        let series = |list: &[Series]| list.iter().map(|one| one.points.len()).sum::<usize>();
+        // Beside its metrics, an instance has an id, a readiness and an age.
+        let instances = self.instances.ids.len().saturating_mul(3 + self.instances.latest.len());
+        series(&self.series) + series(&self.history) + instances
+    }
+
     /// Roughly the bytes this takes in a guest's memory.
     fn size(&self) -> usize {
         let series = |list: &[Series]| list.iter().map(|one| one.name.len() + 8 * one.points.len() + 32).sum::<usize>();

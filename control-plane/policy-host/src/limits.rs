@@ -43,11 +43,15 @@ pub const LOG_LINES_FATAL: usize = 1024;
 /// Bytes of log after which a call is stopped.
 pub const LOG_BYTES_FATAL: usize = 1024 * 1024;
 
+/// Fuel that an evaluation gets on top for each value of its input. An interpreter spends it to be handed the value,
+/// looked at or not: 800 units in QuickJS, 2,000 in CPython.
+pub const FUEL_PER_VALUE: u64 = 4_000;
+
 /// What one call of a policy may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The judge. One unit is about one WebAssembly instruction; 20 million stop a spin in 10 to 20 ms, and are far above
-    /// what a Python guest with its interpreter needs for a decision.
+    /// The judge, before [`FUEL_PER_VALUE`] is added. One unit is about one WebAssembly instruction; 20 million stop a
+    /// spin in 10 to 20 ms.
     pub fuel: u64,
     /// The backstop, for what fuel does not count, such as a host that is starved of CPU. Loose on purpose: a tight
     /// one kills innocent calls on a loaded machine.
@@ -58,6 +62,14 @@ pub struct Limits {
 
 /// The most that [`Limits::memory_bytes`] may be: one slot of the instance pool.
 pub const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+
+impl Limits {
+    /// The fuel of an evaluation of an input of so many values. The same on every machine, so a replay ends the same way.
+    #[must_use]
+    pub(crate) fn fuel_for(&self, values: usize) -> u64 {
+        self.fuel.saturating_add(FUEL_PER_VALUE.saturating_mul(values as u64))
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {

@@ -4,11 +4,15 @@
 //! built: references only to places within it, never in a circle, and no more than [`SCHEMA_NODES`] nodes once all
 //! of them are followed. Patterns run on the engine that is linear in its input.
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use crate::judge::cut;
 use crate::limits::{PROBLEMS, SCHEMA_NODES, TEXT_BYTES};
+
+/// Characters of a configuration that are repeated in a problem with it.
+const ECHO_CHARS: usize = 100;
 
 /// Something wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +72,28 @@ impl ConfigSchema {
         self.0
             .iter_errors(config)
             .take(PROBLEMS)
-            .map(|error| Problem::new(error.instance_path().to_string(), error.to_string()))
+            .map(|error| Problem::new(error.instance_path().to_string(), message(&error)))
             .collect()
+    }
+}
+
+/// What is wrong: what the schema expects, with the beginning of what is there instead. All of it may be the whole
+/// configuration, and would leave no room for the rest of the sentence.
+fn message(error: &ValidationError<'_>) -> String {
+    match error.kind() {
+        ValidationErrorKind::PropertyNames { error } => message(error),
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            format!("has properties that are not allowed: {}", beginning(unexpected.join(", ")))
+        }
+        _ => error.masked_with(beginning(error.instance().to_string())).to_string(),
+    }
+}
+
+fn beginning(text: String) -> String {
+    match text.char_indices().nth(ECHO_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -143,6 +167,25 @@ mod tests {
         paths.sort_unstable();
         assert_eq!(paths, ["", "/goal", "/window"]);
         assert!(problems.iter().any(|problem| problem.message.contains("gaol")), "{problems:?}");
+    }
+
+    #[test]
+    fn a_problem_says_what_is_expected_and_repeats_the_beginning_of_what_is_there() {
+        let schema = json!({
+            "additionalProperties": false,
+            "propertyNames": { "maxLength": 2000 },
+            "properties": { "goal": { "type": "number" }, "window": { "anyOf": [{ "type": "string" }] } },
+        });
+        let schema = ConfigSchema::parse(&schema.to_string()).unwrap();
+        let message = |config: Value| schema.problems(&config).remove(0).message;
+        assert_eq!(message(json!({ "goal": "7" })), r#""7" is not of type "number""#);
+        let long = "é".repeat(60_000);
+        for config in [json!({ "goal": long }), json!({ "window": [long] }), json!({ long.as_str(): 1 })] {
+            let message = message(config);
+            let repeated = message.chars().filter(|c| *c == 'é').count();
+            assert!((50..=ECHO_CHARS).contains(&repeated) && message.contains('…'), "{message}");
+        }
+        assert!(message(json!({ "goal": [long] })).ends_with(r#"is not of type "number""#));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::{host, hostile, input};
 use outrigger_builtin_policies::test_support::hostile_describing;
-use outrigger_policy_host::limits::{LOG_LINES, OUTPUT_BYTES, PROBLEMS, TEXT_BYTES};
+use outrigger_policy_host::limits::{FUEL_PER_VALUE, LOG_LINES, OUTPUT_BYTES, PROBLEMS, TEXT_BYTES};
 use outrigger_policy_host::{
-    ConfigError, Evaluation, Fault, FaultKind, HostConfig, Input, Limits, LoadError, PolicyHost,
+    ConfigError, Evaluation, Fault, FaultKind, HostConfig, Input, Limits, LoadError, PolicyHost, Series,
 };
 
 /// What even a loaded machine without optimisation gets done in: far above fuel and epoch, far below for ever.
@@ -37,8 +37,22 @@ fn fault(conduct: &str) -> Fault {
 #[test]
 fn a_loop_runs_out_of_fuel() {
     let evaluation = evaluate("spin");
-    assert_eq!(evaluation.outcome, Err(Fault::OutOfFuel { limit: Limits::default().fuel }));
-    assert_eq!(evaluation.fuel, Limits::default().fuel);
+    let limit = evaluation.fuel;
+    assert_eq!(evaluation.outcome, Err(Fault::OutOfFuel { limit }));
+    assert!(limit >= Limits::default().fuel);
+}
+
+#[test]
+fn a_larger_input_comes_with_more_fuel() {
+    let small = misbehaving("spin");
+    let mut large = small.clone();
+    let added = 1_000;
+    large.series.clear();
+    large.series.push(Series { name: "cpu".to_owned(), unit: None, points: vec![1.0; added] });
+    let values = |input: &Input| input.series.iter().map(|one| one.points.len()).sum::<usize>() as u64;
+    let fuel = |input: &Input| host().evaluate(hostile(), input).fuel;
+    let more = (values(&large) - values(&small)) * FUEL_PER_VALUE;
+    assert_eq!(fuel(&large) - fuel(&small), more);
 }
 
 #[test]
