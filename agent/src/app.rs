@@ -5,6 +5,7 @@
 //! order of the code in `start`; the order of an end is in `farewell`.
 
 mod farewell;
+mod known;
 mod membership;
 mod output;
 mod shell;
@@ -30,7 +31,6 @@ use crate::state_dir::{StateDir, StateDirError};
 use crate::status::{Report, StatusServer};
 use crate::supervisor::{Program, Signals, Supervisor, Terminal, sleep_until};
 use membership::{Membership, MembershipError};
-use output::Output;
 use shell::Shell;
 use telemetry::Telemetry;
 
@@ -106,13 +106,14 @@ async fn start(mut config: RunConfig) -> Result<Ended, RunError> {
     };
     let epoch = state.next_epoch(UnixMillis::now());
     let link = Link::new(MetricSpool::new(epoch, DEFAULT_CAPACITY_BYTES), LogSpool::new(epoch, DEFAULT_CAPACITY_BYTES));
+    let (streams, terminal) = output::wire(&config, Terminal::detect());
     let program = Program {
         command: config.command.clone(),
         account: config.account.clone(),
         core_limit: config.core_limit,
-        capture: Output::capture(config.forward_logs),
+        streams,
     };
-    let supervisor = Supervisor::new(program, config.stop_grace, Terminal::detect()).map_err(RunError::Signals)?;
+    let supervisor = Supervisor::new(program, config.stop_grace, terminal).map_err(RunError::Signals)?;
     let pid = ProgramPid::default();
     let telemetry = Telemetry::start(&config, pid.clone(), started).await?;
     let shell = Shell::new(&config, &identity, state, link.clone(), supervisor, pid);
@@ -237,6 +238,7 @@ impl Agent {
                     }
                 }
                 () = session.as_mut() => {}
+                step = self.shell.probes.next() => self.shell.probe(step, Instant::now()),
                 () = sleep_until(self.shell.lifecycle.next_wake()) => self.shell.lifecycle.wake(Instant::now()),
                 () = sleep_until(fall_back) => self.use_cache(),
                 () = sleep_until(give_up) => return Err(self.start_timeout(last_error)),
@@ -344,6 +346,7 @@ impl Agent {
             certificate_not_after: self.about.certificate_not_after,
             configuration: self.shell.lifecycle.status().into(),
             program: crate::status::Program::new(self.shell.program, self.shell.lifecycle.restarts()),
+            probes: self.shell.probes.statuses().into_iter().map(Into::into).collect(),
             spool: self.link.figures().into(),
         }
     }

@@ -4,6 +4,7 @@
 
 mod args;
 pub mod duration;
+mod exec;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,7 +16,8 @@ use outrigger_protocol::join_token::JoinToken;
 use zeroize::Zeroizing;
 
 use args::{Cli, Command, RunArgs};
-pub use args::{LogLevel, Output};
+pub use args::{LogLevel, Output, PtyMode};
+pub use exec::{ApiToken, ExecConfig, ServerTrust};
 
 use crate::environment::Inheritance;
 use crate::hardening::Startup;
@@ -28,6 +30,7 @@ const JOIN_TOKEN_BYTES: usize = 4096;
 #[derive(Debug)]
 pub enum Invocation {
     Run(Box<RunConfig>),
+    Exec(Box<ExecConfig>),
     Status { state_dir: PathBuf, output: Output },
 }
 
@@ -48,12 +51,15 @@ pub struct RunConfig {
     pub stop_grace: Duration,
     /// For the program's last lines to be confirmed.
     pub flush_timeout: Duration,
-    pub bake_time: Duration,
+    /// Overrides what the control plane says.
+    pub bake_time: Option<Duration>,
     pub account: Option<Account>,
     pub proxy: Option<ProxyRoute>,
     /// Overrides what the control plane says.
     pub sample_interval: Option<Duration>,
     pub forward_logs: bool,
+    pub mask_output: bool,
+    pub pty: PtyMode,
     pub log_level: LogLevel,
     /// Never empty.
     pub command: Vec<OsString>,
@@ -103,6 +109,20 @@ pub enum ConfigError {
         #[source]
         source: outrigger_protocol::join_token::ParseJoinTokenError,
     },
+    #[error("cannot read the API token from {place}")]
+    ReadApiToken {
+        place: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{place} holds no API token: expected one word of printable characters, as `outrigger login` keeps it")]
+    ApiToken { place: String },
+    #[error("no API token: give --token-file or OUTRIGGER_TOKEN")]
+    NoApiToken,
+    #[error(
+        "nothing says how the control plane is known: give --ca-fingerprint, which `outrigger whoami` shows, or --ca-file"
+    )]
+    NoTrust,
     #[error(transparent)]
     Account(#[from] AccountError),
 }
@@ -114,6 +134,7 @@ pub enum ConfigError {
 pub fn parse(startup: Startup) -> Result<Invocation, ConfigError> {
     match Cli::parse().command {
         Command::Run(args) => compile(*args, startup).map(|config| Invocation::Run(Box::new(config))),
+        Command::Exec(args) => exec::compile(*args, startup).map(|config| Invocation::Exec(Box::new(config))),
         Command::Status(args) => Ok(Invocation::Status { state_dir: state_dir(args.state_dir)?, output: args.output }),
     }
 }
@@ -138,6 +159,8 @@ fn compile(args: RunArgs, startup: Startup) -> Result<RunConfig, ConfigError> {
         proxy: args.proxy,
         sample_interval: args.sample_interval,
         forward_logs: !args.no_logs,
+        mask_output: args.mask_output,
+        pty: args.pty,
         log_level: args.log_level,
         command: args.command,
         core_limit: startup.core_limit,
@@ -151,11 +174,15 @@ fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/outrigger-agent"));
     }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+    absolute_variable("XDG_STATE_HOME")
+        .or_else(|| absolute_variable("HOME").map(|home| home.join(".local/state")))
         .map(|base| base.join("outrigger-agent"))
         .ok_or(ConfigError::NoStateDir)
+}
+
+/// The directory that a variable names.
+fn absolute_variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// A flag wins over the variable: it is the more deliberate of the two.

@@ -3,20 +3,18 @@
 //! The keys are on disk before the token is spent: when the answer is lost on its way, the next attempt asks with the
 //! same key and is answered again, so a lost packet cannot brick a sandbox.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use outrigger_protocol::identity::IdentityError;
 use outrigger_protocol::join_token::JoinToken;
 use outrigger_protocol::message::{EnrollRefusal, EnrollRequest, EnrollResponse};
 use outrigger_protocol::time::UnixMillis;
-use outrigger_protocol::transport::{ClientEndpoint, TransportError, Trust};
 use rustls_pki_types::CertificateDer;
 
-use crate::control_plane::{ControlPlane, ControlPlaneError, is_trusted, resolve};
+use crate::attempt::{self, AttemptError, detail};
+use crate::control_plane::{ControlPlane, is_trusted};
 use crate::entropy;
 use crate::identity::{Enrollment, Identity, IdentityFileError, Keys, TokenDigest};
-use crate::probe;
 use crate::session::Reconnect;
 use crate::state_dir::StateDir;
 
@@ -34,25 +32,6 @@ pub enum EnrollError {
     Unreachable(#[source] AttemptError),
 }
 
-/// Why one attempt failed. Another may succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum AttemptError {
-    #[error(transparent)]
-    Address(#[from] ControlPlaneError),
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    #[error("the control plane asks to come back later")]
-    TryLater,
-    #[error("nothing listens at {address} (UDP)")]
-    Refused {
-        address: SocketAddr,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("no answer in time")]
-    Silence,
-}
-
 const fn words(reason: EnrollRefusal) -> &'static str {
     match reason {
         EnrollRefusal::UnknownToken => "it is not known there",
@@ -61,12 +40,6 @@ const fn words(reason: EnrollRefusal) -> &'static str {
         EnrollRefusal::BadRequest => "the request was not understood",
         EnrollRefusal::TryLater => "it asks to come back later",
     }
-}
-
-fn detail(message: &str) -> String {
-    // A peer's text: one line, whatever it sends.
-    let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if message.trim().is_empty() { String::new() } else { format!(" ({})", message.trim()) }
 }
 
 /// Enrols, with as many attempts as fit before `deadline`.
@@ -94,9 +67,12 @@ pub async fn enroll(
     };
     let trust = control_plane.first_trust(token.ca_fingerprint);
     let mut reconnect = Reconnect::default();
-    let mut attempt = 0;
+    let mut attempts = 0;
     loop {
-        let error = match ask(control_plane, &trust, request.clone(), attempt, deadline).await {
+        let asked = attempt::once(control_plane, attempts, deadline, async |endpoint, address| {
+            endpoint.enroll(address, &control_plane.server_name, &trust, request.clone()).await
+        });
+        let error = match asked.await {
             Ok(EnrollResponse::Issued { agent, instance, deployment, chain, .. }) => {
                 let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
                 if !chain.last().is_some_and(|ca| is_trusted(&trust, ca)) {
@@ -110,30 +86,12 @@ pub async fn enroll(
             Ok(EnrollResponse::Refused { reason, message }) => return Err(EnrollError::Refused { reason, message }),
             Err(error) => error,
         };
-        attempt += 1;
+        attempts += 1;
         let again = Instant::now() + reconnect.next(entropy::uniform());
         if again >= deadline {
             return Err(EnrollError::Unreachable(error));
         }
-        tracing::info!(%error, attempt, "enrolment failed, trying again");
+        tracing::info!(%error, attempts, "enrolment failed, trying again");
         tokio::time::sleep_until(again.into()).await;
     }
-}
-
-async fn ask(
-    control_plane: &ControlPlane,
-    trust: &Trust,
-    request: EnrollRequest,
-    attempt: usize,
-    deadline: Instant,
-) -> Result<EnrollResponse, AttemptError> {
-    let asking = async {
-        let address = resolve(&control_plane.address, attempt).await?;
-        let endpoint = ClientEndpoint::towards(address)?;
-        tokio::select! {
-            answer = endpoint.enroll(address, &control_plane.server_name, trust, request) => Ok(answer?),
-            source = probe::refused(address) => Err(AttemptError::Refused { address, source }),
-        }
-    };
-    tokio::time::timeout_at(deadline.into(), asking).await.unwrap_or(Err(AttemptError::Silence))
 }

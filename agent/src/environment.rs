@@ -18,7 +18,6 @@ use std::path::Path;
 
 use outrigger_protocol::codec::CodecError;
 use outrigger_protocol::environment::{Environment, Problem};
-use outrigger_protocol::id::{DeploymentId, InstanceId};
 use outrigger_protocol::message::{ConfigOffer, ConfigRef};
 use outrigger_protocol::seal::{SealContext, SealError, SealKeyPair};
 use ring::digest;
@@ -68,10 +67,18 @@ pub fn open(
     allowed_names: &[String],
 ) -> Result<Environment, EnvironmentError> {
     let plaintext = key.open(&offer.sealed, context).map_err(EnvironmentError::Open)?;
-    if digest::digest(&digest::SHA256, &plaintext).as_ref() != offer.config.hash {
+    read(&plaintext, &offer.config, allowed_names)
+}
+
+/// Checks everything about what was unsealed.
+///
+/// # Errors
+/// It is not what its hash says, or breaks a rule; all broken rules are named.
+pub fn read(plaintext: &[u8], config: &ConfigRef, allowed_names: &[String]) -> Result<Environment, EnvironmentError> {
+    if digest::digest(&digest::SHA256, plaintext).as_ref() != config.hash {
         return Err(EnvironmentError::Hash);
     }
-    let environment = Environment::decode(&plaintext).map_err(EnvironmentError::Decode)?;
+    let environment = Environment::decode(plaintext).map_err(EnvironmentError::Decode)?;
     environment.validate(allowed_names).map_err(EnvironmentError::Invalid)?;
     Ok(environment)
 }
@@ -83,8 +90,8 @@ pub struct Surroundings<'a> {
     /// The user that the program runs as, when it is another one.
     pub login: Option<&'a Login>,
     pub assignments: &'a [Assignment],
-    pub instance: InstanceId,
-    pub deployment: DeploymentId,
+    /// What the agent tells the program of itself, in `OUTRIGGER_…` variables.
+    pub own: &'a [(&'static str, String)],
     /// Told to the program in `OUTRIGGER_ENV_FILE`.
     pub env_file: Option<&'a Path>,
     /// The program's arguments, which share the kernel's limit with its environment.
@@ -133,8 +140,7 @@ impl Prepared {
                 [("USER", &login.name), ("LOGNAME", &login.name), ("HOME", &login.home), ("SHELL", &login.shell)];
             login.iter().for_each(|(name, value)| set(name.as_bytes(), value.as_bytes()));
         }
-        set(b"OUTRIGGER_INSTANCE_ID", around.instance.to_string().as_bytes());
-        set(b"OUTRIGGER_DEPLOYMENT_ID", around.deployment.to_string().as_bytes());
+        around.own.iter().for_each(|(name, value)| set(name.as_bytes(), value.as_bytes()));
         if let Some(path) = around.env_file {
             set(b"OUTRIGGER_ENV_FILE", path.as_os_str().as_bytes());
         }
@@ -191,6 +197,15 @@ impl Prepared {
             .filter_map(|variable| variable.value.as_ref().map(|value| value.as_str()))
     }
 
+    /// The names of secrets that are set and shorter than `bytes`.
+    pub fn secrets_below(&self, bytes: usize) -> impl Iterator<Item = &str> {
+        let is_short = move |value: &str| !value.is_empty() && value.len() < bytes;
+        let secrets = self.source.entries.iter().filter(|variable| variable.is_secret());
+        secrets
+            .filter(move |variable| variable.value.as_ref().is_some_and(|value| is_short(value)))
+            .map(|variable| variable.name.as_str())
+    }
+
     /// The content of the environment file: what came from the control plane.
     #[must_use]
     pub fn file_content(&self) -> Zeroizing<Vec<u8>> {
@@ -221,7 +236,7 @@ fn entry(name: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
 mod tests {
     use super::*;
     use outrigger_protocol::environment::{Entry, VariableKind};
-    use outrigger_protocol::id::AgentId;
+    use outrigger_protocol::id::{AgentId, DeploymentId};
     use outrigger_protocol::seal;
     use outrigger_protocol::time::UnixMillis;
 
@@ -241,13 +256,11 @@ mod tests {
 
     fn prepare(entries: Vec<Entry>, own: &[(&str, &str)], assignments: &[Assignment]) -> Prepared {
         let inheritance = Inheritance { mode: Inherit::Allowlist, also: Vec::new() };
-        let now = UnixMillis::from_millis(1);
         let around = Surroundings {
             inheritance: &inheritance,
             login: None,
             assignments,
-            instance: InstanceId::new(now, [1; 10]),
-            deployment: DeploymentId::new(now, [2; 10]),
+            own: &[("OUTRIGGER_INSTANCE_ID", "ins_1".to_owned())],
             env_file: None,
             command: &["true".into()],
         };

@@ -1,9 +1,9 @@
 //! What happens before anything else, while this process has one thread and has read nothing yet.
 //!
-//! The join token is taken out of the environment, to the last byte: `/proc/PID/environ` shows the block that the
+//! Tokens are taken out of the environment, to the last byte: `/proc/PID/environ` shows the block that the
 //! kernel made at exec, not the C library's list, so removing the variable is not enough. The process becomes
-//! undumpable, which closes its memory and its descriptors to everyone of the same uid; it leaves no core; and whatever
-//! descriptors it inherited stop here instead of reaching the program.
+//! undumpable, which closes its memory and its descriptors to everyone of the same uid; it leaves no core. Under
+//! `run`, whatever descriptors it inherited stop here instead of reaching the program.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
@@ -16,6 +16,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// The variable that may carry a join token.
 pub const JOIN_TOKEN_VARIABLE: &str = "OUTRIGGER_JOIN_TOKEN";
+/// The variable that may carry a person's API token.
+pub const API_TOKEN_VARIABLE: &str = "OUTRIGGER_TOKEN";
 
 /// First descriptor that is not one of the standard streams.
 const FIRST_OTHER: RawFd = 3;
@@ -32,6 +34,7 @@ unsafe extern "C" {
 #[derive(Debug)]
 pub struct Startup {
     pub join_token: Option<Zeroizing<Vec<u8>>>,
+    pub api_token: Option<Zeroizing<Vec<u8>>>,
     /// What the program gets back.
     pub core_limit: Rlimit,
 }
@@ -39,12 +42,12 @@ pub struct Startup {
 /// Closes the process to its neighbours. Call first in `main`: no other thread may exist yet.
 pub fn harden() -> Startup {
     let join_token = take_variable(JOIN_TOKEN_VARIABLE);
+    let api_token = take_variable(API_TOKEN_VARIABLE);
     // Neither can fail on Linux with these arguments; if a sandbox forbids them, going on is still the better half.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let core_limit = getrlimit(Resource::Core);
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: core_limit.maximum });
-    close_inherited_on_exec();
-    Startup { join_token, core_limit }
+    Startup { join_token, api_token, core_limit }
 }
 
 /// The value of a variable, which is overwritten where the kernel put it and removed.
@@ -90,8 +93,8 @@ pub fn take_descriptor(number: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(number) })
 }
 
-/// Marks every inherited descriptor but the standard streams to be closed when the program is executed.
-fn close_inherited_on_exec() {
+/// Marks every descriptor but the standard streams to be closed when the program is executed.
+pub fn close_inherited_on_exec() {
     // SAFETY: close_range(2) with this flag sets a flag on descriptors and touches no memory.
     let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) };
     if result == 0 {

@@ -126,6 +126,9 @@ mod tests {
                     heartbeat_interval: Duration::from_secs(10),
                     apply: ApplyStrategy::None,
                     allowed_names: vec!["NODE_OPTIONS".to_owned()],
+                    start_only: Vec::new(),
+                    bake_time: None,
+                    probes: Vec::new(),
                 },
             },
             offer: ConfigOffer {

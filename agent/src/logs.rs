@@ -6,7 +6,7 @@
 //! is an argument. [`capture`] is the one function that touches a pipe.
 //!
 //! The program's own stdout and stderr are passed on as they are, colours and all: whoever runs the agent sees what the
-//! program printed. Masked is what is forwarded.
+//! program printed. Masked is what is forwarded; and what is passed on too, when that is asked for ([`Passage`]).
 //!
 //! What must never be true: a secret in a record, a line or a queue without a bound, or a dropped line that nobody
 //! counted.
@@ -18,11 +18,13 @@ mod mask;
 // Registering a descriptor with the runtime is unsafe in tokio.
 #[allow(unsafe_code)]
 mod mirror;
+mod passage;
 mod pipeline;
 mod plain;
 mod rate;
 
-pub use self::capture::capture;
+pub use self::capture::{Tap, capture};
 pub use self::mask::{MIN_SECRET_BYTES, Masker, SecretSet};
 pub use self::mirror::Mirror;
+pub use self::passage::Passage;
 pub use self::pipeline::{LogLimits, LogPipeline, LogRecords};

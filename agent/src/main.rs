@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use outrigger_agent::app::{self, Ended};
 use outrigger_agent::config::{self, Invocation, LogLevel, RunConfig};
-use outrigger_agent::{app, hardening, session, status};
+use outrigger_agent::{console, exec, hardening, session, status};
 use tracing::level_filters::LevelFilter;
 
 /// The agent itself failed; the program may not even have been started.
@@ -15,6 +16,10 @@ fn main() -> ExitCode {
     let startup = hardening::harden();
     match config::parse(startup) {
         Ok(Invocation::Run(config)) => run(*config),
+        Ok(Invocation::Exec(config)) => {
+            log_to_stderr(config.log_level);
+            end(exec::run(*config))
+        }
         Ok(Invocation::Status { state_dir, output }) => match status::ask(&state_dir, output) {
             Ok(text) => print(&text),
             Err(error) => fail(&session::text(&error)),
@@ -24,8 +29,12 @@ fn main() -> ExitCode {
 }
 
 fn run(config: RunConfig) -> ExitCode {
+    hardening::close_inherited_on_exec();
     log_to_stderr(config.log_level);
-    let ended = app::run(config);
+    end(app::run(config))
+}
+
+fn end(ended: Ended) -> ExitCode {
     if let Some(complaint) = ended.complaint {
         complain(&complaint);
     }
@@ -42,7 +51,7 @@ fn log_to_stderr(level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt().with_max_level(filter).with_writer(console::stderr).with_ansi(false).init();
 }
 
 fn fail(complaint: &str) -> ExitCode {

@@ -23,7 +23,7 @@ pub enum StateDirError {
     },
     #[error("another agent uses the state directory {path} (process {pid}); each agent needs its own (--state-dir)")]
     InUse { path: PathBuf, pid: String },
-    #[error("{path} belongs to user {owner} and may be read by it; the state directory must be the agent's own")]
+    #[error("{path} belongs to user {owner} and may be read by it; the directory must be the agent's own")]
     Foreign { path: PathBuf, owner: u32 },
     #[error("{path} is larger than {limit} bytes")]
     TooLarge { path: PathBuf, limit: u64 },
@@ -42,16 +42,7 @@ impl StateDir {
     /// # Errors
     /// It cannot be created or written, belongs to somebody else, or another agent holds it.
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
-        let failed = |operation| at(operation, path);
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create the state directory"))?;
-        let metadata = fs::metadata(path).map_err(failed("read"))?;
-        let own = rustix::process::geteuid();
-        if metadata.uid() != own.as_raw() && !own.is_root() {
-            return Err(StateDirError::Foreign { path: path.to_owned(), owner: metadata.uid() });
-        }
-        if metadata.mode() & 0o077 != 0 {
-            fs::set_permissions(path, PermissionsExt::from_mode(0o700)).map_err(failed("close to others"))?;
-        }
+        make_private(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock(path)? })
     }
 
@@ -129,6 +120,24 @@ impl StateDir {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes a directory that only its owner may look into, or closes one to others.
+///
+/// # Errors
+/// It cannot be made or closed, or belongs to somebody else.
+pub(crate) fn make_private(path: &Path) -> Result<(), StateDirError> {
+    let failed = |operation| at(operation, path);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create"))?;
+    let metadata = fs::metadata(path).map_err(failed("read"))?;
+    let own = rustix::process::geteuid();
+    if metadata.uid() != own.as_raw() && !own.is_root() {
+        return Err(StateDirError::Foreign { path: path.to_owned(), owner: metadata.uid() });
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).map_err(failed("close to others"))?;
+    }
+    Ok(())
 }
 
 fn lock(directory: &Path) -> Result<File, StateDirError> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use outrigger_protocol::message::{ConfigRef, ConfigStatus, ProgramState};
+use outrigger_protocol::probe::{ProbeStatus, ProbeVerdict};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
@@ -19,7 +20,7 @@ use crate::config::Output;
 use crate::session::{Connection, SpoolFigures};
 
 const SOCKET: &str = "status.sock";
-/// A document is below one KiB, but for the text of an error.
+/// A document is below one KiB, but for the text of an error and up to half a KiB for each probe.
 const DOCUMENT_BYTES: u64 = 64 * 1024;
 /// For an agent that hangs, or is stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub struct Report {
     pub certificate_not_after: u64,
     pub configuration: Configuration,
     pub program: Program,
+    #[serde(default)]
+    pub probes: Vec<Probe>,
     pub spool: Spool,
 }
 
@@ -61,6 +64,19 @@ pub struct Program {
     pub pid: Option<u32>,
     pub restarts: u32,
     pub exit_code: Option<i32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    pub name: String,
+    /// `startup`, `liveness` or `readiness`.
+    pub kind: String,
+    pub level: String,
+    /// `pending`, `passing` or `failing`.
+    pub verdict: String,
+    pub consecutive_failures: u32,
+    pub last_error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +112,24 @@ impl Program {
             ProgramState::Exited { code } => ("exited", None, Some(code)),
         };
         Self { state: name.to_owned(), pid, restarts, exit_code }
+    }
+}
+
+impl From<ProbeStatus> for Probe {
+    fn from(status: ProbeStatus) -> Self {
+        let verdict = match status.verdict {
+            ProbeVerdict::Pending => "pending",
+            ProbeVerdict::Passing => "passing",
+            ProbeVerdict::Failing => "failing",
+        };
+        Self {
+            name: status.name,
+            kind: status.kind.to_string(),
+            level: status.level.to_string(),
+            verdict: verdict.to_owned(),
+            consecutive_failures: status.consecutive_failures,
+            last_error: status.last_error,
+        }
     }
 }
 
@@ -139,6 +173,7 @@ impl Report {
             row("last failure", format!("generation {generation}: {failure}"));
         }
         row("program", self.program.words());
+        self.probes.iter().for_each(|probe| row("probe", probe.words()));
         row(
             "waiting",
             format!(
@@ -183,6 +218,18 @@ impl Program {
             (None, None) => String::new(),
         };
         format!("{}{detail}, {} restarts", self.state, self.restarts)
+    }
+}
+
+impl Probe {
+    fn words(&self) -> String {
+        let Self { name, kind, level, verdict, .. } = self;
+        let failures = match (&self.last_error, self.consecutive_failures) {
+            (Some(error), 1) => format!(", failed: {error}"),
+            (Some(error), failures) => format!(", failed {failures} times in a row: {error}"),
+            (None, _) => String::new(),
+        };
+        format!("{name} ({kind}, {level}) {verdict}{failures}")
     }
 }
 
@@ -333,6 +380,14 @@ mod tests {
                 failure: Some("the program ended with exit code 1 after 0.2 s".into()),
             },
             program: Program::new(ProgramState::Running { pid: 9, restarts: 2 }, 2),
+            probes: vec![Probe {
+                name: "web".into(),
+                kind: "readiness".into(),
+                level: "service".into(),
+                verdict: "failing".into(),
+                consecutive_failures: 7,
+                last_error: Some("status 503, expected 200 to 399".into()),
+            }],
             spool: Spool {
                 samples_waiting: 1,
                 samples_dropped: 2,
@@ -352,6 +407,7 @@ mod tests {
             "generation 3 runs, 4 was received last",
             "generation 4: the program ended with exit code 1",
             "running, process 9, 2 restarts",
+            "web (readiness, service) failing, failed 7 times in a row: status 503, expected 200 to 399",
         ] {
             assert!(table.contains(words), "{words} in\n{table}");
         }

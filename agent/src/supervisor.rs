@@ -8,6 +8,8 @@
 //! agent's own.
 
 mod account;
+mod aside;
+mod exec;
 mod exit;
 mod reaper;
 mod restart;
@@ -15,6 +17,7 @@ mod signals;
 mod spawn;
 mod terminal;
 
+use std::ffi::OsString;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -22,11 +25,14 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use account::{Account, AccountError, Login};
+pub use aside::Aside;
+use aside::Asides;
+pub use exec::{SpawnError, replace_process};
 pub use exit::{Ended, ExitStatus};
 use reaper::Remaining;
 pub use restart::{Backoff, RestartPolicy};
 pub use signals::Signals;
-pub use spawn::{Capture, Launched, Program, SpawnError};
+pub use spawn::{Launched, Program, Stream, Streams};
 pub use terminal::Terminal;
 
 use crate::environment::Prepared;
@@ -43,6 +49,7 @@ pub struct Supervisor {
     grace: Duration,
     terminal: Terminal,
     children: tokio::signal::unix::Signal,
+    asides: Asides,
     state: State,
 }
 
@@ -72,7 +79,7 @@ impl Supervisor {
             spawn::ignore_background_output();
         }
         let children = signal(SignalKind::child())?;
-        Ok(Self { program, grace, terminal, children, state: State::Idle })
+        Ok(Self { program, grace, terminal, children, asides: Asides::default(), state: State::Idle })
     }
 
     #[must_use]
@@ -99,6 +106,16 @@ impl Supervisor {
             spawn::spawn(&self.program, environment, self.terminal).inspect_err(|_| self.terminal.reclaim())?;
         self.state = State::Running { pid: launched.pid, since: now, kill_at: None };
         Ok(launched)
+    }
+
+    /// Starts a command beside the program, as its user and with `environment`; only while the program runs, for it ends with
+    /// the program at the latest. `None` when none runs.
+    ///
+    /// # Errors
+    /// It cannot be found or executed, or the system has no process for it.
+    pub fn run_aside(&self, command: &[OsString], environment: &Prepared) -> Option<Result<Aside, SpawnError>> {
+        self.pid()?;
+        Some(spawn::spawn_aside(command, &self.program, environment).map(|pid| self.asides.add(pid)))
     }
 
     /// Whether [`forward`](Self::forward) knows this number.
@@ -160,6 +177,8 @@ impl Supervisor {
             if Some(pid) == own {
                 exit = ExitStatus::from_wait(status).or(exit);
                 suspended |= status.stopped();
+            } else if let Some(status) = ExitStatus::from_wait(status) {
+                self.asides.ended(pid, status);
             }
         });
         match (&self.state, exit) {

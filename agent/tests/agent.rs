@@ -7,12 +7,16 @@
 
 #[path = "agent/authority.rs"]
 mod authority;
+#[path = "agent/exec.rs"]
+mod exec;
 #[path = "agent/flush.rs"]
 mod flush;
 #[path = "agent/injection.rs"]
 mod injection;
 #[path = "agent/plane.rs"]
 mod plane;
+#[path = "agent/probes.rs"]
+mod probes;
 #[path = "agent/rejoin.rs"]
 mod rejoin;
 #[path = "agent/reload.rs"]

@@ -1,6 +1,6 @@
 //! Durable commits: alone, and many that share a write.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use outrigger_store::{Key, Options, RedbStore, Store as _, Transaction};
 use tokio::runtime::Runtime;
@@ -20,20 +20,22 @@ fn commits(criterion: &mut Criterion) {
     let mut number = 0;
     let mut group = criterion.benchmark_group("store/commit");
     group.sample_size(20);
+    let mut next = || {
+        number += 1;
+        transaction(number)
+    };
     group.bench_function("alone", |bencher| {
-        bencher.iter(|| {
-            number += 1;
-            runtime.block_on(store.commit(transaction(number))).expect("it commits")
-        });
+        let commit = |transaction| runtime.block_on(store.commit(transaction)).expect("it commits");
+        bencher.iter_batched(&mut next, commit, BatchSize::SmallInput);
     });
     group.throughput(Throughput::Elements(TOGETHER));
     group.bench_function("500 together", |bencher| {
-        bencher.iter(|| {
-            number += TOGETHER;
-            let commits = (0..TOGETHER).map(|at| store.commit(transaction(number + at)));
-            let committed = runtime.block_on(join_all(commits));
-            assert!(committed.into_iter().all(|one| one.is_ok()));
-        });
+        let commit = |transactions: Vec<Transaction>| {
+            let committed = runtime.block_on(join_all(transactions.into_iter().map(|one| store.commit(one))));
+            assert!(committed.iter().all(Result::is_ok));
+            committed
+        };
+        bencher.iter_batched(|| (0..TOGETHER).map(|_| next()).collect(), commit, BatchSize::SmallInput);
     });
     group.finish();
     runtime.block_on(store.close()).expect("the store closes");

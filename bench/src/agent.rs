@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use outrigger_tests::Running;
 use tokio::time::sleep;
 
 use crate::figure::{Figure, Reference};
 use crate::peers::{self, Peer};
-use crate::process::Running;
+use crate::process::usage;
 use crate::procfs::{Usage, percent_of_core};
 use crate::programs::Programs;
 use crate::sandbox::{JOIN_TOKEN, Sandbox};
@@ -56,17 +57,17 @@ pub async fn measure(programs: &Programs, directory: &Path) -> Result<Vec<Figure
         .args(["--sample-interval", "1s", "--proxy", &format!("127.0.0.1:{listen}=127.0.0.1:{upstream}"), "--"])
         .args(PROGRAM)
         .env(JOIN_TOKEN, sandbox.join_token().await?);
-    let agent = Running::start(command)?;
+    let agent = Running::start_apart(command)?;
     let collectd = peers::collectd(directory).await;
     let node_exporter = peers::node_exporter().await;
     wait_until_ready(&sandbox).await?;
     sleep(WARM_UP).await;
 
-    let before = (agent.usage()?, read(&collectd), read(&node_exporter));
+    let before = (usage(&agent)?, read(&collectd), read(&node_exporter));
     let started = Instant::now();
     sleep(WINDOW).await;
     let elapsed = started.elapsed();
-    let after = (agent.usage()?, read(&collectd), read(&node_exporter));
+    let after = (usage(&agent)?, read(&collectd), read(&node_exporter));
     ensure!(sandbox.is_ready().await?, "the agent was not connected at the end");
     agent.stop().await?;
 

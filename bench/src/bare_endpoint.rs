@@ -14,6 +14,7 @@ use outrigger_protocol::identity::{AgentKey, agent_uri};
 use outrigger_protocol::transport::{
     Accepted, ClientEndpoint, ClientIdentity, ServerEndpoint, ServerLimits, ServerOptions, Trust,
 };
+use outrigger_tests::Running;
 use rcgen::string::Ia5String;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -22,7 +23,7 @@ use tokio::process::Command;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use crate::process::Running;
+use crate::process::usage;
 
 /// The subcommand that runs the endpoint.
 pub const COMMAND: &str = "bare-endpoint";
@@ -94,7 +95,7 @@ fn announce(address: SocketAddr) -> Result<()> {
 pub async fn kib_per_connection(directory: &Path, count: usize) -> Result<f64> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(COMMAND).arg(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut process = Running::start(command)?;
+    let mut process = Running::start_apart(command)?;
     let stdout = process.stdout().context("standard output is piped")?;
     let line = BufReader::new(stdout).lines().next_line().await?.context("the bare endpoint ended")?;
     let address: SocketAddr = line.parse()?;
@@ -104,12 +105,12 @@ pub async fn kib_per_connection(directory: &Path, count: usize) -> Result<f64> {
     let identity = ClientIdentity { chain: vec![CertificateDer::from(read(AGENT)?)], key: key.to_tls() };
     let endpoints = (0..SOCKETS).map(|_| ClientEndpoint::towards(address)).collect::<Result<Vec<_>, _>>()?;
 
-    let before = process.usage()?.rss_kib;
+    let before = usage(&process)?.rss_kib;
     let connecting = (0..count).map(|at| endpoints[at % SOCKETS].connect(address, SERVER_NAME, &trust, &identity));
     let connections: Vec<_> = stream::iter(connecting).buffer_unordered(CONCURRENCY).try_collect().await?;
     // For the last acknowledgements, as the control plane gets it too.
     sleep(Duration::from_secs(3)).await;
-    let after = process.usage()?.rss_kib;
+    let after = usage(&process)?.rss_kib;
     drop(connections);
     process.stop().await?;
     Ok((after - before) / count as f64)

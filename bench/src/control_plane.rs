@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use outrigger_tests::Api;
+use anyhow::{Context as _, Result};
+use outrigger_tests::{Addresses, Api, Running};
 use reqwest::Method;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{ChildStdout, Command};
+use tokio::process::Command;
 
-use crate::process::Running;
 use crate::programs::Programs;
 
 /// The name in its certificate, which agents verify: the server's default.
@@ -71,35 +69,13 @@ impl ControlPlane {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log);
-        let mut process = Running::start(command)?;
+        let mut process = Running::start_apart(command)?;
         let stdout = process.stdout().context("standard output is piped")?;
         let log = || std::fs::read_to_string(&log_path).unwrap_or_default();
-        let (http, agents) = tokio::time::timeout(START_LIMIT, addresses(stdout))
-            .await
-            .context("the control plane says no addresses")
-            .flatten()
-            .with_context(log)?;
-        let token = std::fs::read_to_string(data.join("operator-token")).context("no operator token")?;
-        let api = Api::new(format!("http://{http}"), Some(token.trim().to_owned()));
+        let addresses = tokio::time::timeout(START_LIMIT, Addresses::read(stdout)).await;
+        let Addresses { http, agents } =
+            addresses.context("the control plane says no addresses").flatten().with_context(log)?;
+        let api = Api::of_operator(&http, data)?;
         Ok(Self { process, api, agents: agents.parse().context("not an address")?, data: data.to_owned() })
     }
-}
-
-/// Reads `api http://ADDRESS` and `agents ADDRESS` off standard output, and then keeps the pipe from filling up.
-async fn addresses(stdout: ChildStdout) -> Result<(String, String)> {
-    let mut lines = BufReader::new(stdout).lines();
-    let (mut http, mut agents) = (None, None);
-    while let Some(line) = lines.next_line().await? {
-        if let Some(address) = line.strip_prefix("api http://") {
-            http = Some(address.to_owned());
-        } else if let Some(address) = line.strip_prefix("agents ") {
-            agents = Some(address.to_owned());
-        }
-        if let (Some(http), Some(agents)) = (&http, &agents) {
-            let found = (http.clone(), agents.clone());
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(found);
-        }
-    }
-    bail!("the control plane ended before it listened")
 }

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::bare_endpoint;
 use crate::figure::{Figure, Reference};
+use crate::process::usage;
 use crate::procfs::percent_of_core;
 use crate::stage::Stage;
 use crate::statistics::{Measurements, micros};
@@ -28,12 +29,12 @@ pub async fn measure(stage: &Stage, directory: &Path) -> Result<Vec<Figure>> {
     observed.set_sampling(true);
     sleep(WARM_UP).await;
     let _warm_up = observed.take_acknowledged();
-    let (before, sent_before) = (stage.control_plane.process.usage()?, observed.batches());
+    let (before, sent_before) = (usage(&stage.control_plane.process)?, observed.batches());
     let own_before = crate::procfs::usage(std::process::id())?;
     let started = Instant::now();
     sleep(WINDOW).await;
     let elapsed = started.elapsed();
-    let (after, sent) = (stage.control_plane.process.usage()?, observed.batches() - sent_before);
+    let (after, sent) = (usage(&stage.control_plane.process)?, observed.batches() - sent_before);
     let own_after = crate::procfs::usage(std::process::id())?;
     let acknowledged = observed.take_acknowledged();
     let missing = sent.saturating_sub(acknowledged.len() as u64);

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use outrigger_tests::Running;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::process::{Running, quiet};
+use crate::process::{quiet, usage};
 use crate::procfs::Usage;
 
 const COLLECTD: &str = "/usr/sbin/collectd";
@@ -34,7 +35,7 @@ impl Peer {
     /// # Errors
     /// It has ended.
     pub fn usage(&self) -> Result<Usage> {
-        self.process.usage()
+        usage(&self.process)
     }
 }
 
@@ -72,7 +73,7 @@ async fn start_collectd(directory: &Path) -> Result<Peer> {
     std::fs::write(&config, collectd_config(&base, sink.local_addr()?.port()))?;
     let mut command = quiet(COLLECTD);
     command.arg("-f").arg("-C").arg(&config);
-    let process = Running::start(command)?;
+    let process = Running::start_apart(command)?;
     let other_end = tokio::spawn(async move {
         let mut packet = [0; 2048];
         while sink.recv(&mut packet).await.is_ok() {}
@@ -105,7 +106,7 @@ fn start_node_exporter() -> Result<Peer> {
     let port = free_port()?;
     let mut command = quiet(NODE_EXPORTER);
     command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-    let process = Running::start(command)?;
+    let process = Running::start_apart(command)?;
     let other_end = tokio::spawn(async move {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
+use outrigger_tests::Running;
 use tokio::process::Command;
-
-use crate::process::Running;
 
 const AGENT_TARGET: &str = "x86_64-unknown-linux-musl";
 
@@ -56,7 +55,7 @@ impl Programs {
         let mut command = Command::new(cargo);
         command.args(["build", "--locked", "--quiet", "--target-dir"]).arg(&self.target).args(arguments);
         command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).stdin(Stdio::null());
-        let status = Running::start(command)?.ended().await?;
+        let status = Running::start_apart(command)?.ended().await?;
         ensure!(status.success(), "`cargo build {}` failed", arguments.join(" "));
         Ok(())
     }

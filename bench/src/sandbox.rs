@@ -26,6 +26,7 @@ impl Sandbox {
         let (project, _) = control_plane.api.project_with(variables()).await?;
         let external = json!({ "driver": "dry-run", "replicas": { "min": 0, "max": 10, "initial": 0 } });
         let deployment = control_plane.api.deployment(&project, &["unused".to_owned()], external).await?;
+        control_plane.api.post(&format!("/api/deployments/{deployment}/start"), json!({})).await?;
         Ok(Self { control_plane, deployment })
     }
 

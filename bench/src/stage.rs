@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::agents::{self, Agents, Load, Member};
 use crate::control_plane::{ControlPlane, SERVER_NAME};
+use crate::process::usage;
 use crate::programs::Programs;
 
 /// Agents of one deployment.
@@ -162,7 +163,7 @@ async fn settled(control_plane: &ControlPlane) -> Result<f64> {
     const QUIET: usize = 4;
     let mut readings = Vec::new();
     for _ in 0..20 {
-        readings.push(control_plane.process.usage()?.rss_kib);
+        readings.push(usage(&control_plane.process)?.rss_kib);
         let tail = &readings[readings.len().saturating_sub(QUIET)..];
         let (low, high) = tail.iter().fold((f64::MAX, 0.0_f64), |(low, high), kib| (low.min(*kib), high.max(*kib)));
         if tail.len() == QUIET && high - low < 0.01 * high {

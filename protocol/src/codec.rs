@@ -9,6 +9,7 @@ use std::io;
 use bincode::Options;
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::{FetchRequest, FetchResponse};
 use crate::limits;
 use crate::log::LogBatch;
 use crate::message::{AgentMessage, EnrollRequest, EnrollResponse, ServerMessage};
@@ -108,6 +109,8 @@ frames! {
     LogBatch, "log batch", limits::LOGS_BYTES;
     EnrollRequest, "enrolment request", limits::ENROLL_BYTES;
     EnrollResponse, "enrolment response", limits::ENROLL_BYTES;
+    FetchRequest, "fetch request", limits::FETCH_BYTES;
+    FetchResponse, "fetch response", limits::CONTROL_TO_AGENT_BYTES;
 }
 
 /// Appends `value` to `out` as one frame, its length included. On an error `out` is as it was.

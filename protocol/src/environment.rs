@@ -1,7 +1,9 @@
 //! A program's variables as they travel to an agent, and the rules that both sides hold them to.
 //!
-//! The control plane validates when a variable is written and once more before it seals; the agent validates what
-//! it unsealed before it starts anything. Both get every problem at once, and no problem ever contains a value.
+//! The control plane validates when a variable is written, and against a deployment's own rules (what it requires, what it
+//! allows) when that is started and with every change while it runs: what it seals, it has found valid. The agent
+//! validates what it unsealed before it starts anything, because it need not believe that. Both get every problem at
+//! once, and no problem ever contains a value.
 
 mod dangerous;
 mod rules;

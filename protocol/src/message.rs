@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
+use crate::probe::{Probe, ProbeStatus};
 use crate::sample::BatchId;
 use crate::time::UnixMillis;
 
@@ -31,14 +32,17 @@ pub struct ConfigFailure {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigStatus {
     pub last_received: Option<ConfigRef>,
+    /// What the program runs with. Where there are startup or readiness probes, a configuration is not here before they
+    /// have passed with it; until then the one before it stays.
     pub running: Option<ConfigRef>,
     pub last_failed: Option<ConfigFailure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApplyState {
+    /// On its way: waits for its turn, or for the program's startup and readiness probes.
     Applying,
-    /// Runs now.
+    /// Runs now, and startup and readiness probes pass with it.
     Applied,
     /// Accepted; takes effect when the program is started the next time.
     PendingRestart,
@@ -95,6 +99,9 @@ pub enum AgentMessage {
     Goodbye {
         reason: String,
     },
+    /// How the probes stand, all of them: whenever one has changed, and first of all on a connection whose settings have
+    /// any.
+    Probes(Vec<ProbeStatus>),
 }
 
 /// How new configuration reaches a running program.
@@ -118,6 +125,12 @@ pub struct AgentSettings {
     pub apply: ApplyStrategy,
     /// Dangerous names ([`crate::environment::danger_of`]) that this deployment allows.
     pub allowed_names: Vec<String>,
+    /// Variables that the program reads at its start alone: a change of one is not applied before the next start, whatever
+    /// the strategy.
+    pub start_only: Vec<String>,
+    /// How long new configuration is on trial; `None` leaves it to the agent.
+    pub bake_time: Option<Duration>,
+    pub probes: Vec<Probe>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

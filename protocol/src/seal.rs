@@ -1,7 +1,7 @@
-//! An environment closed to one agent's key: HPKE (RFC 9180) in base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
+//! An environment closed to one key, an agent's or that of one call: HPKE (RFC 9180) in base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
 //! AES-256-GCM.
 //!
-//! What was sealed for one agent, deployment and generation opens as nothing else: they are the additional data.
+//! What was sealed for one [`Purpose`] (for an agent: its id, its deployment and the generation) opens as nothing else.
 //! Neither the store, nor the wire, nor the cache on the agent's disk can read it; only the process that holds the
 //! private key can. Base mode does not say who sealed: that the offer came over the mutually authenticated connection
 //! does, and the last-known-good cache is protected by its owner's file mode.
@@ -14,10 +14,7 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use zeroize::Zeroizing;
 
-use crate::id::{AgentId, DeploymentId};
-
-/// Separates these ciphertexts from any other use of the same key; carries the version.
-const INFO: &[u8] = b"outrigger environment 1";
+use crate::id::{AgentId, DeploymentId, EnvironmentId, ProjectId};
 
 type Suite = X25519HkdfSha256;
 
@@ -34,7 +31,16 @@ pub enum SealError {
     Open(#[source] hpke::HpkeError),
 }
 
-/// What a sealed environment is bound to.
+/// What a ciphertext is for: it opens for nothing else.
+pub trait Purpose {
+    /// Separates these ciphertexts from any other use of the same key; carries the version.
+    const INFO: &'static [u8];
+
+    /// What is authenticated along with the ciphertext.
+    fn additional_data(&self) -> [u8; 40];
+}
+
+/// An agent's environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealContext {
     pub agent: AgentId,
@@ -42,14 +48,36 @@ pub struct SealContext {
     pub generation: u64,
 }
 
-impl SealContext {
+impl Purpose for SealContext {
+    const INFO: &'static [u8] = b"outrigger environment 1";
+
     fn additional_data(&self) -> [u8; 40] {
-        let mut data = [0; 40];
-        data[..16].copy_from_slice(&self.agent.to_bytes());
-        data[16..32].copy_from_slice(&self.deployment.to_bytes());
-        data[32..].copy_from_slice(&self.generation.to_be_bytes());
-        data
+        bound_to(self.agent.to_bytes(), self.deployment.to_bytes(), self.generation)
     }
+}
+
+/// An environment that was fetched for one call. The key is of that call alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchContext {
+    pub project: ProjectId,
+    pub environment: EnvironmentId,
+    pub generation: u64,
+}
+
+impl Purpose for FetchContext {
+    const INFO: &'static [u8] = b"outrigger fetched environment 1";
+
+    fn additional_data(&self) -> [u8; 40] {
+        bound_to(self.project.to_bytes(), self.environment.to_bytes(), self.generation)
+    }
+}
+
+fn bound_to(owner: [u8; 16], place: [u8; 16], generation: u64) -> [u8; 40] {
+    let mut data = [0; 40];
+    data[..16].copy_from_slice(&owner);
+    data[16..32].copy_from_slice(&place);
+    data[32..].copy_from_slice(&generation.to_be_bytes());
+    data
 }
 
 /// A ciphertext and what its receiver needs to derive the key.
@@ -113,13 +141,13 @@ impl SealKeyPair {
     ///
     /// # Errors
     /// It was not, or it was damaged.
-    pub fn open(&self, sealed: &Sealed, context: &SealContext) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub fn open<P: Purpose>(&self, sealed: &Sealed, context: &P) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let encapsulated = <Suite as Kem>::EncappedKey::from_bytes(&sealed.encapsulated).map_err(SealError::Open)?;
         hpke::single_shot_open::<AesGcm256, HkdfSha256, Suite>(
             &OpModeR::Base,
             &private_key(&self.private)?,
             &encapsulated,
-            INFO,
+            P::INFO,
             &sealed.ciphertext,
             &context.additional_data(),
         )
@@ -139,12 +167,12 @@ fn private_key(bytes: &[u8; 32]) -> Result<<Suite as Kem>::PrivateKey, SealError
 ///
 /// # Panics
 /// When the operating system has no random source.
-pub fn seal(public: &[u8; 32], plaintext: &[u8], context: &SealContext) -> Result<Sealed, SealError> {
+pub fn seal<P: Purpose>(public: &[u8; 32], plaintext: &[u8], context: &P) -> Result<Sealed, SealError> {
     let public = <Suite as Kem>::PublicKey::from_bytes(public).map_err(SealError::Key)?;
     let (encapsulated, ciphertext) = hpke::single_shot_seal::<AesGcm256, HkdfSha256, Suite>(
         &OpModeS::Base,
         &public,
-        INFO,
+        P::INFO,
         plaintext,
         &context.additional_data(),
     )
@@ -196,6 +224,19 @@ mod tests {
         damaged.encapsulated = [0; 32];
         assert!(pair.open(&damaged, &context()).is_err());
         assert!(pair.open(&Sealed { ciphertext: Vec::new(), ..sealed }, &context()).is_err());
+    }
+
+    #[test]
+    fn what_was_fetched_is_no_agents_environment() {
+        let pair = SealKeyPair::generate().expect("randomness");
+        let fetched = FetchContext {
+            project: ProjectId::from_bytes(context().agent.to_bytes()),
+            environment: EnvironmentId::from_bytes(context().deployment.to_bytes()),
+            generation: context().generation,
+        };
+        let sealed = seal(&pair.public(), b"A=1", &fetched).expect("sealed");
+        assert_eq!(*pair.open(&sealed, &fetched).expect("opened"), b"A=1");
+        assert!(pair.open(&sealed, &context()).is_err(), "although the same bytes are authenticated");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Points in time. Logic takes them as arguments; only shells call [`UnixMillis::now`].
+//! Points in time, and durations as text. Logic takes them as arguments; only shells call [`UnixMillis::now`].
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -47,5 +47,52 @@ impl UnixMillis {
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ms", self.0)
+    }
+}
+
+/// Units of a duration and their milliseconds, the largest first.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// A duration as people write one: a whole number and `ms`, `s`, `m`, `h` or `d`, such as `250ms` or `24h`. `None` for
+/// any other text, and for more milliseconds than 64 bits hold; what is too long to make sense, the caller knows.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+/// The text with the largest unit that [`parse_duration`] reads back: `90s`, `2h`. Less than a millisecond is cut off.
+#[must_use]
+pub fn write_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    match UNITS.into_iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", millis / unit),
+        None => "0s".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_back_as_they_were_written() {
+        for text in ["250ms", "30s", "5m", "2h", "1d", "90s", "0s"] {
+            assert_eq!(parse_duration(text).map(write_duration).as_deref(), Some(text));
+        }
+        assert_eq!(parse_duration("60000ms").map(write_duration).as_deref(), Some("1m"));
+        assert_eq!(write_duration(Duration::from_micros(1_500)), "1ms");
+    }
+
+    #[test]
+    fn what_is_no_duration_is_none() {
+        let beyond_64_bits = "99999999999999999999s";
+        for text in ["", "s", "5", "5 s", " 5s", "-1s", "1.5s", "5y", "5S", "1h30m", "\u{661}s", beyond_64_bits] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+        assert_eq!(parse_duration("18446744073709551615d"), None, "more than can be counted");
     }
 }

@@ -14,6 +14,7 @@ use std::hint::black_box;
 
 use outrigger_protocol::codec::{Frame, PREFIX_BYTES, decode, encode};
 use outrigger_protocol::environment::Environment;
+use outrigger_protocol::fetch::{FetchRequest, FetchResponse};
 use outrigger_protocol::limits;
 use outrigger_protocol::log::LogBatch;
 use outrigger_protocol::message::{AgentMessage, EnrollRequest, EnrollResponse, ServerMessage};
@@ -99,6 +100,8 @@ fn assert_all_bounded(bytes: &[u8]) {
     assert_frame_bounded::<ServerMessage>(bytes);
     assert_frame_bounded::<EnrollRequest>(bytes);
     assert_frame_bounded::<EnrollResponse>(bytes);
+    assert_frame_bounded::<FetchRequest>(bytes);
+    assert_frame_bounded::<FetchResponse>(bytes);
     assert_frame_bounded::<MetricBatch>(bytes);
     assert_frame_bounded::<LogBatch>(bytes);
     assert_environment_bounded(bytes);

@@ -7,6 +7,7 @@ use outrigger_protocol::codec::{
     CodecError, Discarded, Frame, PREFIX_BYTES, decode, decode_counting, encode, frame_length,
 };
 use outrigger_protocol::environment::Environment;
+use outrigger_protocol::fetch::{FetchRequest, FetchResponse};
 use outrigger_protocol::limits;
 use outrigger_protocol::log::LogBatch;
 use outrigger_protocol::message::{AgentMessage, EnrollRequest, EnrollResponse, ServerMessage};
@@ -57,6 +58,8 @@ fn survives_as_any_frame(bytes: &[u8]) -> Result<(), TestCaseError> {
     survives::<ServerMessage>(bytes)?;
     survives::<EnrollRequest>(bytes)?;
     survives::<EnrollResponse>(bytes)?;
+    survives::<FetchRequest>(bytes)?;
+    survives::<FetchResponse>(bytes)?;
     survives::<MetricBatch>(bytes)?;
     survives::<LogBatch>(bytes)?;
     if let Ok(environment) = Environment::decode(bytes) {

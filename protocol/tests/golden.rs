@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use outrigger_protocol::codec::{Frame, PREFIX_BYTES, decode, encode};
 use outrigger_protocol::environment::{Entry, Environment, VariableKind};
+use outrigger_protocol::fetch::{FetchRefusal, FetchRequest, FetchResponse};
 use outrigger_protocol::histogram::LatencyHistogram;
-use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
+use outrigger_protocol::id::{AgentId, DeploymentId, EnvironmentId, InstanceId, JoinTokenId, ProjectId};
 use outrigger_protocol::log::{Level, LogBatch, LogRecord, LogStream};
 use outrigger_protocol::message::{
     AgentMessage, AgentSettings, ApplyState, ApplyStrategy, ConfigFailure, ConfigOffer, ConfigRef, ConfigStatus,
     EnrollRefusal, EnrollRequest, EnrollResponse, ProgramState, ServerMessage,
 };
 use outrigger_protocol::metric::Metric;
+use outrigger_protocol::probe::{
+    HttpTarget, Port, Probe, ProbeKind, ProbeLevel, ProbeStatus, ProbeTarget, ProbeVerdict,
+};
 use outrigger_protocol::sample::{BatchId, MetricBatch, Sample};
 use outrigger_protocol::seal::Sealed;
 use outrigger_protocol::time::UnixMillis;
@@ -44,6 +48,9 @@ fn settings(apply: ApplyStrategy) -> AgentSettings {
         heartbeat_interval: Duration::from_secs(10),
         apply,
         allowed_names: vec!["NODE_OPTIONS".to_owned()],
+        start_only: Vec::new(),
+        bake_time: None,
+        probes: Vec::new(),
     }
 }
 
@@ -98,6 +105,56 @@ fn server_messages() -> Vec<ServerMessage> {
     ]
 }
 
+fn watched_settings() -> AgentSettings {
+    let http = ProbeTarget::Http(HttpTarget {
+        host: "127.0.0.1".to_owned(),
+        port: Port::Variable("PORT".to_owned()),
+        path: "/healthz".to_owned(),
+        headers: vec![("X-Probe".to_owned(), "1".to_owned())],
+        expected: 200..=399,
+    });
+    let tcp = ProbeTarget::Tcp { host: "db".to_owned(), port: Port::Number(5432) };
+    let command = ProbeTarget::Command(vec!["true".to_owned(), "-q".to_owned()]);
+    AgentSettings {
+        start_only: vec!["POOL_SIZE".to_owned()],
+        bake_time: Some(Duration::from_secs(30)),
+        probes: vec![
+            Probe::new(ProbeKind::Startup, ProbeLevel::Application, command),
+            Probe { success_threshold: 2, ..Probe::new(ProbeKind::Readiness, ProbeLevel::Service, http) },
+            Probe { failure_threshold: 5, ..Probe::new(ProbeKind::Liveness, ProbeLevel::Dependency, tcp) },
+        ],
+        ..settings(ApplyStrategy::File)
+    }
+}
+
+fn probe_statuses() -> Vec<ProbeStatus> {
+    let status = |kind, level, verdict, consecutive_failures, last_error: Option<&str>| ProbeStatus {
+        name: Probe::default_name(kind, level),
+        kind,
+        level,
+        verdict,
+        consecutive_failures,
+        last_error: last_error.map(str::to_owned),
+    };
+    vec![
+        status(ProbeKind::Startup, ProbeLevel::Infrastructure, ProbeVerdict::Passing, 0, None),
+        status(ProbeKind::Readiness, ProbeLevel::Service, ProbeVerdict::Failing, 7, Some("status 503")),
+        status(ProbeKind::Liveness, ProbeLevel::Service, ProbeVerdict::Pending, 0, None),
+    ]
+}
+
+/// What came to version 1 after its first frames, in the order in which it came.
+fn later() -> String {
+    let (agent, instance, deployment) = ids();
+    let welcome = ServerMessage::Welcome { agent, instance, deployment, now: at(1), settings: watched_settings() };
+    [
+        line("agent_message", &AgentMessage::Probes(probe_statuses())),
+        line("server_message", &welcome),
+        line("server_message", &ServerMessage::Settings(watched_settings())),
+    ]
+    .concat()
+}
+
 fn metric_batch() -> MetricBatch {
     let mut latency = LatencyHistogram::new();
     for us in [3, 900, 901, 70_000] {
@@ -144,6 +201,34 @@ fn enroll_responses() -> Vec<EnrollResponse> {
     ]
 }
 
+fn fetch_requests() -> Vec<FetchRequest> {
+    let request = |project: Option<&str>| FetchRequest {
+        token: Zeroizing::new("ogr_token".to_owned()),
+        project: project.map(str::to_owned),
+        environment: "staging".to_owned(),
+        seal_key: [5; 32],
+        agent_version: "0.1.0".to_owned(),
+    };
+    vec![request(None), request(Some("shop"))]
+}
+
+fn fetch_responses() -> Vec<FetchResponse> {
+    let refused = |reason| FetchResponse::Refused { reason, message: "why".to_owned() };
+    vec![
+        FetchResponse::Lent {
+            project: ProjectId::from_bytes([1; 16]),
+            environment: EnvironmentId::from_bytes([2; 16]),
+            config: config(9),
+            sealed: Sealed { encapsulated: [7; 32], ciphertext: vec![8; 3] },
+        },
+        refused(FetchRefusal::BadToken),
+        refused(FetchRefusal::Forbidden),
+        refused(FetchRefusal::NotFound),
+        refused(FetchRefusal::BadRequest),
+        refused(FetchRefusal::TryLater),
+    ]
+}
+
 fn environment() -> Environment {
     let entries = VariableKind::ALL.iter().rev().map(|kind| Entry {
         name: format!("VAR_{kind}"),
@@ -187,8 +272,11 @@ fn version_1_is_what_it_was() {
     now += &line("enroll_request", &request);
     now.extend(enroll_responses().iter().map(|value| line("enroll_response", value)));
     let environment = environment();
+    now.extend(fetch_requests().iter().map(|value| line("fetch_request", value)));
+    now.extend(fetch_responses().iter().map(|value| line("fetch_response", value)));
     now += &format!("environment {}\n", hex(&environment.encode().expect("within the limits")));
     now += &format!("environment_hash {}\n", hex(&environment.hash()));
+    now += &later();
     for (line, (now, then)) in now.lines().zip(GOLDEN.lines()).enumerate() {
         assert_eq!(now, then, "line {}", line + 1);
     }

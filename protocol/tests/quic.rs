@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use outrigger_protocol::codec::CodecError;
-use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
+use outrigger_protocol::fetch::{FetchRequest, FetchResponse};
+use outrigger_protocol::id::{AgentId, DeploymentId, EnvironmentId, InstanceId, JoinTokenId, ProjectId};
 use outrigger_protocol::identity::{AgentKey, agent_uri};
 use outrigger_protocol::limits;
 use outrigger_protocol::log::{Level, LogBatch, LogRecord, LogStream};
@@ -21,7 +22,8 @@ use outrigger_protocol::transport::{
 };
 use rcgen::string::Ia5String;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
 
 #[path = "quic/hostile.rs"]
 mod hostile;
@@ -66,14 +68,20 @@ impl Authority {
         self.listen_with(ServerLimits::default())
     }
 
-    fn listen_with(&self, limits: ServerLimits) -> ServerEndpoint {
+    /// A chain for a server of this name, and its key.
+    fn server(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().expect("a key");
-        let name = SanType::DnsName(Ia5String::try_from(SERVER_NAME).expect("ASCII"));
+        let name = SanType::DnsName(Ia5String::try_from(name).expect("ASCII"));
         let leaf = self.issue(vec![name], &key, false);
+        (vec![leaf, self.certificate.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+    }
+
+    fn listen_with(&self, limits: ServerLimits) -> ServerEndpoint {
+        let (chain, key) = self.server(SERVER_NAME);
         ServerEndpoint::bind(ServerOptions {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            chain: vec![leaf, self.certificate.clone()],
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            chain,
+            key,
             client_ca: self.certificate.clone(),
             reset_key: [1; 64],
             token_key: [2; 32],
@@ -103,7 +111,7 @@ async fn accept(server: &ServerEndpoint) -> Result<Accepted, TransportError> {
 fn agent_of(accepted: Result<Accepted, TransportError>) -> AgentConnection {
     let agent = match accepted.expect("accepted") {
         Accepted::Agent(connection) => Some(connection),
-        Accepted::Enrollment(_) => None,
+        Accepted::Enrollment(_) | Accepted::Fetch(_) => None,
     };
     agent.expect("asked for an agent's protocol")
 }
@@ -190,6 +198,41 @@ async fn a_refusal_of_an_enrolment_is_an_answer() {
 }
 
 #[tokio::test]
+async fn an_environment_larger_than_any_window_is_fetched_without_a_certificate() {
+    within_deadline(async {
+        let ca = Authority::new();
+        let server = ca.listen();
+        let (client, address) = client_for(&server);
+        let request = FetchRequest {
+            token: Zeroizing::new("ogr_token".to_owned()),
+            project: None,
+            environment: "staging/eu".to_owned(),
+            seal_key: [5; 32],
+            agent_version: "0.1.0".to_owned(),
+        };
+        let response = FetchResponse::Lent {
+            project: ProjectId::from_bytes([1; 16]),
+            environment: EnvironmentId::from_bytes([2; 16]),
+            config: ConfigRef { generation: 3, hash: [4; 32] },
+            sealed: Sealed { encapsulated: [7; 32], ciphertext: vec![8; 1024 * 1024] },
+        };
+        let serve = async {
+            let Accepted::Fetch(mut fetch) = accept(&server).await.expect("accepted") else {
+                panic!("asked for an environment");
+            };
+            let asked = fetch.request().await.expect("a request");
+            fetch.respond(response.clone()).await.expect("delivered");
+            asked
+        };
+        let trust = Trust::Fingerprint(fingerprint(&ca.certificate));
+        let (asked, answered) = tokio::join!(serve, client.fetch(address, SERVER_NAME, &trust, request.clone()));
+        assert!(asked == request);
+        assert_eq!(answered.expect("an answer"), response);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_wrong_fingerprint_name_or_ca_is_not_trusted() {
     within_deadline(async {
         let ca = Authority::new();
@@ -216,6 +259,39 @@ async fn a_wrong_fingerprint_name_or_ca_is_not_trusted() {
         }
         server.close(CloseCode::Normal, "");
         door.await.expect("no client completed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_who_comes_and_leaves_who_is_there_alone() {
+    within_deadline(async {
+        const NEW_NAME: &str = "new.outrigger.test";
+        let ca = Authority::new();
+        let server = ca.listen();
+        let (ours, theirs) = connected(&ca, &server).await;
+
+        let (chain, _) = ca.server(NEW_NAME);
+        let (_, foreign_key) = ca.server(NEW_NAME);
+        assert!(server.renew(chain, foreign_key).is_err(), "the key is another certificate's");
+        connected(&ca, &server).await;
+
+        let (chain, key) = ca.server(NEW_NAME);
+        server.renew(chain, key).expect("they fit together");
+        let (client, address) = client_for(&server);
+        let (identity, trust) = (ca.agent(agent(2), false), ca.trust());
+        let (by_the_old_name, _) =
+            tokio::join!(client.connect(address, SERVER_NAME, &trust, &identity), accept(&server));
+        assert!(matches!(by_the_old_name, Err(TransportError::Handshake { .. })));
+        let (by_the_new, theirs_too) =
+            tokio::join!(client.connect(address, NEW_NAME, &trust, &identity), accept(&server));
+        by_the_new.expect("connected");
+        assert_eq!(agent_of(theirs_too).peer().agent, agent(2));
+
+        let (_from_server, mut to_server) = ours.open_control().await.expect("control");
+        to_server.send(&heartbeat(1)).await.expect("sent");
+        let (mut from_agent, _to_agent) = theirs.accept_control().await.expect("control");
+        assert_eq!(from_agent.next().await.expect("read"), Some(heartbeat(1)));
     })
     .await;
 }

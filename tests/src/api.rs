@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -30,6 +32,15 @@ impl Api {
         // A second test in the same process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self { http: reqwest::Client::new(), base, token }
+    }
+
+    /// A client of the control plane that listens on `address`, with the operator's token out of its data directory.
+    ///
+    /// # Errors
+    /// There is no such token.
+    pub fn of_operator(address: &str, data: &Path) -> Result<Self> {
+        let token = std::fs::read_to_string(data.join("operator-token")).context("no operator token")?;
+        Ok(Self::new(format!("http://{address}"), Some(token.trim().to_owned())))
     }
 
     #[must_use]

@@ -2,8 +2,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use tokio::process::{Child, Command};
+use rustix::process::{Pid, Signal, test_kill_process};
+use tokio::process::Command;
+
+use crate::running::Running;
 
 /// A program of this workspace, out of the directory that this test was built into.
 ///
@@ -33,6 +35,13 @@ pub fn is_running(pid: i32) -> bool {
         && Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
 }
 
+/// The process that started this one, or took it over.
+#[must_use]
+pub fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
+}
+
 /// The command lines of all processes, arguments separated by spaces.
 #[must_use]
 pub fn command_lines() -> Vec<String> {
@@ -44,10 +53,10 @@ pub fn command_lines() -> Vec<String> {
         .collect()
 }
 
-/// An `outrigger-agent run` that a test started itself.
+/// An `outrigger-agent run` that a test started itself. Dropping it ends it with its program.
 #[derive(Debug)]
 pub struct Agent {
-    child: Child,
+    process: Running,
     directory: PathBuf,
 }
 
@@ -71,13 +80,11 @@ impl Agent {
             .env_remove("OUTRIGGER_JOIN_TOKEN")
             .stdin(Stdio::null())
             .stdout(output("stdout")?)
-            .stderr(output("stderr")?)
-            .kill_on_drop(true);
+            .stderr(output("stderr")?);
         if let Some(token) = token {
             command.env("OUTRIGGER_JOIN_TOKEN", token);
         }
-        let child = command.spawn().context("cannot start the agent")?;
-        Ok(Self { child, directory: directory.to_owned() })
+        Ok(Self { process: Running::start(command)?, directory: directory.to_owned() })
     }
 
     #[must_use]
@@ -93,9 +100,7 @@ impl Agent {
     /// # Errors
     /// When it has ended already.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        kill_process(pid.context("the agent has ended")?, signal)?;
-        Ok(())
+        self.process.signal(signal)
     }
 
     /// Waits for the end and returns the exit code; 128 + n when the agent itself died of signal n.
@@ -104,8 +109,8 @@ impl Agent {
     /// When it does not end in time.
     pub async fn exit_code(&mut self) -> Result<i32> {
         use std::os::unix::process::ExitStatusExt as _;
-        let status =
-            tokio::time::timeout(crate::PATIENCE, self.child.wait()).await.context("the agent does not end")??;
+        let ended = tokio::time::timeout(crate::PATIENCE, self.process.ended()).await;
+        let status = ended.context("the agent does not end")??;
         Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
     }
 }

@@ -2,12 +2,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{ChildStdout, Command};
 
 use crate::api::Api;
 use crate::process::binary;
+use crate::running::Running;
+use crate::workplace::Workplace;
 
 /// How a control plane is started, beside its data directory.
 #[derive(Debug, Clone, Default)]
@@ -20,26 +22,28 @@ pub struct ServerOptions {
     pub arguments: Vec<String>,
 }
 
-/// A running control plane. Dropping it kills it, but not the instances it made.
+/// A running control plane. Dropping it ends it, but not the instances it made: those end with its workplace.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
-    data: PathBuf,
+    process: Running,
     api: Api,
     http_port: u16,
     agents_port: u16,
+    /// Last, because what it ends on being dropped would be replaced by a control plane that still runs.
+    workplace: Workplace,
 }
 
 impl Server {
     /// # Errors
     /// When it does not come up.
-    pub async fn start(data: &Path, options: &ServerOptions) -> Result<Self> {
-        let log = std::fs::File::options().create(true).append(true).open(log_path(data))?;
+    pub async fn start(workplace: &Workplace, options: &ServerOptions) -> Result<Self> {
+        let data = workplace.data();
+        let log = std::fs::File::options().create(true).append(true).open(log_path(&data))?;
         let mut command = Command::new(binary("outrigger"));
         command
             .arg("server")
             .arg("--data-dir")
-            .arg(data)
+            .arg(&data)
             .arg("--http-listen")
             .arg(format!("127.0.0.1:{}", options.http_port))
             .arg("--agents-listen")
@@ -49,18 +53,18 @@ impl Server {
             .args(&options.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true);
+            .stderr(log);
         if let Some(advertise) = &options.advertise {
             command.arg("--agents-advertise").arg(advertise);
         }
-        let mut child = command.spawn().context("cannot start the control plane")?;
-        let stdout = child.stdout.take().context("standard output is piped")?;
-        let started = tokio::time::timeout(crate::PATIENCE, addresses(stdout)).await.context("no addresses in time")?;
-        let (http, agents) = started.with_context(|| log_of(data))?;
-        let token = std::fs::read_to_string(data.join("operator-token")).context("no operator token")?;
-        let api = Api::new(format!("http://{http}"), Some(token.trim().to_owned()));
-        Ok(Self { child, data: data.to_owned(), api, http_port: port(&http)?, agents_port: port(&agents)? })
+        let mut process = Running::start(command)?;
+        let stdout = process.stdout().context("standard output is piped")?;
+        let addresses = tokio::time::timeout(crate::PATIENCE, Addresses::read(stdout)).await;
+        let Addresses { http, agents } =
+            addresses.context("no addresses in time").flatten().with_context(|| log_of(&data))?;
+        let api = Api::of_operator(&http, &data)?;
+        let (http_port, agents_port) = (port(&http)?, port(&agents)?);
+        Ok(Self { process, api, http_port, agents_port, workplace: workplace.clone() })
     }
 
     /// The same control plane again, on the same ports and data.
@@ -69,9 +73,9 @@ impl Server {
     /// When it does not come up.
     pub async fn restart(self) -> Result<Self> {
         let options = ServerOptions { http_port: self.http_port, agents_port: self.agents_port, ..Default::default() };
-        let data = self.data.clone();
+        let workplace = self.workplace.clone();
         drop(self);
-        Self::start(&data, &options).await
+        Self::start(&workplace, &options).await
     }
 
     #[must_use]
@@ -88,15 +92,15 @@ impl Server {
     /// Everything it logged so far, over all its lives.
     #[must_use]
     pub fn log(&self) -> String {
-        log_of(&self.data)
+        log_of(&self.workplace.data())
     }
 
     /// Ends it at once, as a power cut would.
     ///
     /// # Errors
-    /// When it had ended before.
+    /// The operating system does not let go of it.
     pub async fn kill(&mut self) -> Result<()> {
-        self.child.kill().await.context("the control plane had ended before it was killed")
+        self.process.kill().await
     }
 
     /// Asks it to end, and waits.
@@ -104,9 +108,8 @@ impl Server {
     /// # Errors
     /// When it does not end in time, or ends with a failure.
     pub async fn terminate(mut self) -> Result<()> {
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        kill_process(pid.context("the control plane has ended")?, Signal::TERM)?;
-        let status = tokio::time::timeout(crate::PATIENCE, self.child.wait()).await.context("it does not end")??;
+        self.process.signal(Signal::TERM)?;
+        let status = tokio::time::timeout(crate::PATIENCE, self.process.ended()).await.context("it does not end")??;
         if !status.success() {
             bail!("the control plane ended with {status}\n{}", self.log());
         }
@@ -127,19 +130,36 @@ fn port(address: &str) -> Result<u16> {
     Ok(port.parse()?)
 }
 
-/// Reads `api http://ADDRESS` and `agents ADDRESS` off standard output.
-async fn addresses(stdout: ChildStdout) -> Result<(String, String)> {
-    let mut lines = BufReader::new(stdout).lines();
-    let (mut http, mut agents) = (None, None);
-    while let Some(line) = lines.next_line().await? {
-        if let Some(address) = line.strip_prefix("api http://") {
-            http = Some(address.to_owned());
-        } else if let Some(address) = line.strip_prefix("agents ") {
-            agents = Some(address.to_owned());
+/// Where a control plane listens, as it says itself.
+#[derive(Debug)]
+pub struct Addresses {
+    /// Of the admin API.
+    pub http: String,
+    /// Where agents connect to.
+    pub agents: String,
+}
+
+impl Addresses {
+    /// Reads `api http://ADDRESS` and `agents ADDRESS` off the standard output of `outrigger server`, and goes on to read
+    /// what follows, so that the pipe never fills up.
+    ///
+    /// # Errors
+    /// It ended before it listened.
+    pub async fn read(stdout: ChildStdout) -> Result<Self> {
+        let mut lines = BufReader::new(stdout).lines();
+        let (mut api, mut agents) = (None, None);
+        while let Some(line) = lines.next_line().await? {
+            if let Some(address) = line.strip_prefix("api http://") {
+                api = Some(address.to_owned());
+            } else if let Some(address) = line.strip_prefix("agents ") {
+                agents = Some(address.to_owned());
+            }
+            if let (Some(http), Some(agents)) = (&api, &agents) {
+                let found = Self { http: http.clone(), agents: agents.clone() };
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok(found);
+            }
         }
-        if let (Some(http), Some(agents)) = (&http, &agents) {
-            return Ok((http.clone(), agents.clone()));
-        }
+        bail!("the control plane ended before it listened")
     }
-    bail!("the control plane ended before it listened")
 }

@@ -1,30 +1,55 @@
 //! What is set in the control plane arrives in the program, byte for byte, or the program does not start.
 
 use anyhow::{Context as _, Result};
-use outrigger_tests::{Agent, Server, ServerOptions, binary, eventually, is_running, test_program};
+use outrigger_tests::{Agent, Server, ServerOptions, Workplace, binary, eventually, is_running, test_program};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A control plane with one deployment that sandboxes from outside join.
 struct Fixture {
     server: Server,
-    directory: tempfile::TempDir,
+    workplace: Workplace,
     environment: String,
     deployment: String,
 }
 
 impl Fixture {
+    /// The deployment is started.
     async fn with(variables: Value) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let server = Server::start(&directory.path().join("data"), &ServerOptions::default()).await?;
+        let fixture = Self::pending_with(variables).await?;
+        fixture.call("/start").await?;
+        Ok(fixture)
+    }
+
+    async fn pending_with(variables: Value) -> Result<Self> {
+        let workplace = Workplace::new()?;
+        let server = Server::start(&workplace, &ServerOptions::default()).await?;
         let (project, environment) = server.api().project_with(variables).await?;
         let external = json!({ "driver": "dry-run", "replicas": { "min": 0, "max": 10, "initial": 0 } });
         let deployment = server.api().deployment(&project, &["unused".to_owned()], external).await?;
-        Ok(Self { server, directory, environment, deployment })
+        Ok(Self { server, workplace, environment, deployment })
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/api/deployments/{}{rest}", self.deployment)
+    }
+
+    async fn call(&self, what: &str) -> Result<Value> {
+        self.server.api().post(&self.path(what), json!({})).await
+    }
+
+    async fn status(&self, wanted: &str) -> Result<()> {
+        let (api, path) = (self.server.api(), self.path("/status"));
+        eventually(wanted, || async { Ok((api.get(&path).await?["status"] == wanted).then_some(())) }).await
+    }
+
+    async fn set(&self, key: &str, value: &str) -> Result<()> {
+        let path = format!("/api/config/environments/{}/variables/{key}", self.environment);
+        self.server.api().call(Method::PUT, &path, Some(json!({ "value": value }))).await.map(|_| ())
     }
 
     async fn token(&self, body: Value) -> Result<String> {
-        let answer = self.server.api().post(&format!("/api/deployments/{}/join-tokens", self.deployment), body).await?;
+        let answer = self.server.api().post(&self.path("/join-tokens"), body).await?;
         answer["token"].as_str().map(str::to_owned).context("no token")
     }
 
@@ -32,7 +57,7 @@ impl Fixture {
         let address = self.server.agents_address();
         let arguments: Vec<&str> = ["--control-plane", &address].into_iter().chain(arguments.iter().copied()).collect();
         let program: Vec<&str> = program.iter().map(String::as_str).collect();
-        Agent::run(&self.directory.path().join(name), token, &arguments, &program)
+        Agent::run(&self.workplace.path().join(name), token, &arguments, &program)
     }
 }
 
@@ -59,19 +84,96 @@ async fn values_of_every_kind_arrive_byte_for_byte() -> Result<()> {
 }
 
 #[tokio::test]
-async fn required_variables_without_a_value_keep_the_program_from_starting_and_are_all_named() -> Result<()> {
-    let fixture = Fixture::with(json!([
+async fn required_variables_without_a_value_keep_everything_from_starting_and_are_all_named() -> Result<()> {
+    let fixture = Fixture::pending_with(json!([
         { "key": "PRESENT", "value": "1" },
         { "key": "FIRST_MISSING", "isRequired": true },
         { "key": "SECOND_MISSING", "isRequired": true, "isEncrypted": true },
     ]))
     .await?;
+    let refusal = fixture.server.api().try_call(Method::POST, &fixture.path("/start"), None).await?.unwrap_err();
+    let text = refusal.body.to_string();
+    assert_eq!(refusal.status, 400, "{text}");
+    assert!(text.contains("FIRST_MISSING") && text.contains("SECOND_MISSING"), "{text}");
+
+    // Whoever comes before the start is let in and gets nothing; its wait is bounded.
     let token = fixture.token(json!({})).await?;
-    let mut agent = fixture.agent("agent", Some(&token), &[], &test_program(&["print", "PRESENT"]))?;
+    let program = test_program(&["print", "PRESENT", "FIRST_MISSING"]);
+    let mut agent = fixture.agent("agent", Some(&token), &["--start-timeout", "2s"], &program)?;
     assert_eq!(agent.exit_code().await?, 1);
     let stderr = agent.stderr();
-    assert!(stderr.contains("FIRST_MISSING") && stderr.contains("SECOND_MISSING"), "{stderr}");
+    assert!(stderr.contains("no configuration within 2s") && stderr.contains("offers none"), "{stderr}");
     assert_eq!(agent.stdout(), "", "nothing of the program ran");
+
+    let mut agent = fixture.agent("agent", None, &[], &program)?;
+    let (api, path) = (fixture.server.api(), fixture.path("/instances"));
+    eventually("the agent waits", || async { Ok((api.get(&path).await?[0]["connected"] == true).then_some(())) })
+        .await?;
+    fixture.set("FIRST_MISSING", "2").await?;
+    fixture.set("SECOND_MISSING", "3").await?;
+    fixture.call("/start").await?;
+    assert_eq!(agent.exit_code().await?, 0, "{}", agent.stderr());
+    assert_eq!(agent.stdout(), "PRESENT=1\nFIRST_MISSING=2\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_that_a_running_deployment_could_not_run_with_is_refused() -> Result<()> {
+    let fixture = Fixture::with(json!([{ "key": "A", "value": "1" }])).await?;
+    let path = format!("/api/config/environments/{}/variables", fixture.environment);
+    let change = json!({ "variables": [
+        { "key": "MISSING", "isRequired": true },
+        { "key": "NODE_OPTIONS", "value": "--inspect" },
+    ]});
+    let refusal = fixture.server.api().try_call(Method::PATCH, &path, Some(change.clone())).await?.unwrap_err();
+    let text = refusal.body.to_string();
+    assert_eq!(refusal.status, 400, "{text}");
+    assert!(["MISSING", "NODE_OPTIONS", "under-test"].iter().all(|word| text.contains(word)), "{text}");
+    assert_eq!(fixture.server.api().get(&path).await?.as_array().map(Vec::len), Some(1), "nothing was changed");
+
+    fixture.call("/stop").await?;
+    fixture.status("STOPPED").await?;
+    fixture.server.api().call(Method::PATCH, &path, Some(change)).await?;
+    let refusal = fixture.server.api().try_call(Method::POST, &fixture.path("/start"), None).await?.unwrap_err();
+    assert_eq!(refusal.status, 400, "{}", refusal.body);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_from_outside_outlives_a_stop_and_loses_its_identity_with_the_deployment() -> Result<()> {
+    let fixture = Fixture::with(json!([{ "key": "A", "value": "first" }])).await?;
+    let token = fixture.token(json!({})).await?;
+    let mut waiting = fixture.agent("waiting", Some(&token), &[], &test_program(&["wait"]))?;
+    let (api, path) = (fixture.server.api(), fixture.path("/instances"));
+    let ready = || async { Ok((api.get(&path).await?[0]["ready"] == true).then_some(())) };
+    eventually("its program runs", ready).await?;
+    let last_good = fixture.workplace.path().join("waiting/state/last-good");
+    eventually("its configuration has proved itself", || std::future::ready(Ok(last_good.exists().then_some(()))))
+        .await?;
+
+    fixture.call("/stop").await?;
+    fixture.status("STOPPED").await?;
+    fixture.set("A", "second").await?;
+    assert_eq!(api.get(&path).await?[0]["ready"], true, "a stop ends nothing that we did not make");
+    // Its identity is as good as before, it is offered nothing: what it has is what it starts with.
+    waiting.signal(rustix::process::Signal::TERM)?;
+    waiting.exit_code().await?;
+    let program = test_program(&["print", "A"]);
+    let mut again = fixture.agent("waiting", None, &[], &program)?;
+    assert_eq!(again.exit_code().await?, 0, "{}", again.stderr());
+    assert_eq!(again.stdout(), "A=first\n");
+
+    fixture.call("/start").await?;
+    let mut again = fixture.agent("waiting", None, &["--require-fresh"], &program)?;
+    assert_eq!(again.exit_code().await?, 0, "{}", again.stderr());
+    assert_eq!(again.stdout(), "A=second\n");
+
+    fixture.call("/stop").await?;
+    fixture.status("STOPPED").await?;
+    api.call(Method::DELETE, &fixture.path(""), None).await?;
+    let mut turned_away = fixture.agent("waiting", None, &[], &program)?;
+    assert_eq!(turned_away.exit_code().await?, 1);
+    assert_eq!(turned_away.stdout(), "", "{}", turned_away.stderr());
     Ok(())
 }
 
@@ -154,7 +256,7 @@ async fn an_identity_of_another_control_plane_is_a_stranger() -> Result<()> {
     assert_eq!(agent.exit_code().await?, 0, "{}", agent.stderr());
 
     // The same state directory, pointed at us.
-    let state = theirs.directory.path().join("agent");
+    let state = theirs.workplace.path().join("agent");
     let address = ours.server.agents_address();
     let words: Vec<&str> = program.iter().map(String::as_str).collect();
     let arguments = ["--control-plane", address.as_str(), "--require-fresh", "--start-timeout", "5s"];

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use outrigger_tests::{Api, Server, ServerOptions, eventually, is_running, test_program};
+use outrigger_tests::{Api, Server, ServerOptions, Workplace, eventually, is_running, parent_of, test_program};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 struct Fixture {
     server: Server,
-    directory: tempfile::TempDir,
+    workplace: Workplace,
     environment: String,
     deployment: String,
 }
 
 impl Fixture {
     async fn started(options: ServerOptions, program: &[&str], changes: Value) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let server = Server::start(&directory.path().join("data"), &options).await?;
+        let workplace = Workplace::new()?;
+        let server = Server::start(&workplace, &options).await?;
         let variables = json!([
             { "key": "GREETING", "value": "one" },
             { "key": "API_KEY", "value": "first-secret", "isEncrypted": true, "isRequired": true },
@@ -27,7 +27,7 @@ impl Fixture {
         let (project, environment) = server.api().project_with(variables).await?;
         let deployment = server.api().deployment(&project, &test_program(program), changes).await?;
         server.api().post(&format!("/api/deployments/{deployment}/start"), json!({})).await?;
-        Ok(Self { server, directory, environment, deployment })
+        Ok(Self { server, workplace, environment, deployment })
     }
 
     fn path(&self, rest: &str) -> String {
@@ -50,8 +50,13 @@ impl Fixture {
         let (api, path) = (self.server.api().clone(), self.path("/status"));
         let stopped = || async { Ok((api.get(&path).await?["status"] == "STOPPED").then_some(())) };
         eventually("the deployment is stopped", stopped).await?;
+        let forgotten = || async {
+            let config = api.get(&path).await?["config"].clone();
+            Ok((config["running"] == 0 && config["total"] == 0).then_some(()))
+        };
+        eventually("no instance is said to run its configuration", forgotten).await?;
         self.server.terminate().await?;
-        let left = instance_processes(&self.directory);
+        let left = instance_processes(&self.workplace);
         assert!(left.is_empty(), "left running: {left:?}");
         Ok(())
     }
@@ -71,8 +76,8 @@ fn ids(instances: &[Value]) -> BTreeSet<String> {
 }
 
 /// Processes whose command line names the test's own directory.
-fn instance_processes(directory: &tempfile::TempDir) -> Vec<String> {
-    let own = directory.path().display().to_string();
+fn instance_processes(workplace: &Workplace) -> Vec<String> {
+    let own = workplace.path().display().to_string();
     outrigger_tests::command_lines().into_iter().filter(|line| line.contains(&own)).collect()
 }
 
@@ -188,7 +193,7 @@ async fn a_control_plane_that_is_killed_and_restarted_loses_nothing_and_duplicat
         .await?;
     }
     let agents =
-        instance_processes(&fixture.directory).iter().filter(|line| line.contains("outrigger-agent run")).count();
+        instance_processes(&fixture.workplace).iter().filter(|line| line.contains("outrigger-agent run")).count();
     assert_eq!(agents, 3, "one agent for each instance");
     fixture.stop().await
 }
@@ -197,7 +202,7 @@ async fn a_control_plane_that_is_killed_and_restarted_loses_nothing_and_duplicat
 async fn a_killed_agent_is_replaced() -> Result<()> {
     let fixture = Fixture::started(ServerOptions::default(), &["serve"], serving()).await?;
     let before = fixture.ready(1).await?;
-    let program = before[0]["program"]["pid"].as_i64().context("no pid")?;
+    let program = i32::try_from(before[0]["program"]["pid"].as_i64().context("no pid")?)?;
     let agent = parent_of(program).context("the program has a parent")?;
     let pid = rustix::process::Pid::from_raw(agent).context("a pid")?;
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
@@ -209,15 +214,9 @@ async fn a_killed_agent_is_replaced() -> Result<()> {
     })
     .await?;
     assert_eq!(replaced.len(), 1);
-    let program = i32::try_from(program)?;
     eventually("the program of the dead agent is gone too", || async { Ok((!is_running(program)).then_some(())) })
         .await?;
     fixture.stop().await
-}
-
-fn parent_of(pid: i64) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use outrigger_tests::{Server, ServerOptions, eventually, test_program};
+use outrigger_tests::{Server, ServerOptions, Workplace, eventually, test_program};
 use reqwest::Method;
 use serde_json::json;
 use tokio::net::UdpSocket;
@@ -70,9 +70,9 @@ async fn forward(front: Arc<UdpSocket>, server: SocketAddr, cut: Arc<AtomicBool>
 #[tokio::test]
 async fn after_a_cut_the_agent_comes_back_by_itself_and_gets_what_it_missed() -> Result<()> {
     let (wire, target) = Wire::lay().await?;
-    let directory = tempfile::tempdir()?;
+    let workplace = Workplace::new()?;
     let options = ServerOptions { advertise: Some(wire.address.to_string()), ..Default::default() };
-    let server = Server::start(&directory.path().join("data"), &options).await?;
+    let server = Server::start(&workplace, &options).await?;
     let agents: SocketAddr = server.agents_address().parse()?;
     target.send(agents).ok().context("the relay waits for its target")?;
 

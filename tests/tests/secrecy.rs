@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use outrigger_tests::{Server, ServerOptions, command_lines, eventually, test_program};
+use outrigger_tests::{Server, ServerOptions, Workplace, command_lines, eventually, test_program};
 use reqwest::Method;
 use serde_json::json;
 
@@ -29,8 +29,8 @@ fn has_canary(bytes: &[u8]) -> bool {
 
 #[tokio::test]
 async fn a_secret_is_in_the_program_and_nowhere_else() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let server = Server::start(&directory.path().join("data"), &ServerOptions::default()).await?;
+    let workplace = Workplace::new()?;
+    let server = Server::start(&workplace, &ServerOptions::default()).await?;
     let api = server.api();
     let variables = json!([{ "key": "API_KEY", "value": CANARY, "isEncrypted": true, "isRequired": true }]);
     let (project, environment) = api.project_with(variables).await?;
@@ -89,7 +89,7 @@ async fn a_secret_is_in_the_program_and_nowhere_else() -> Result<()> {
         assert!(!has_canary(line.as_bytes()), "a command line shows the secret");
     }
     let mut found = Vec::new();
-    files_with_canary(directory.path(), &mut found)?;
+    files_with_canary(workplace.path(), &mut found)?;
     assert_eq!(found, Vec::<String>::new(), "files with the secret in clear");
     assert!(!has_canary(server.log().as_bytes()), "the log shows the secret");
 

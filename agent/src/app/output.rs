@@ -1,22 +1,55 @@
-//! The program's output: passed on as it is, and forwarded as masked log lines.
+//! The program's output: passed on, as it is or masked, and forwarded as masked log lines.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outrigger_protocol::log::{Level, LogStream};
 use outrigger_protocol::time::UnixMillis;
+use rustix::stdio::{stderr, stdout};
+use rustix::termios::isatty;
+use tokio::io::AsyncRead;
 use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::known::KnownSecrets;
+use crate::config::{PtyMode, RunConfig};
+use crate::console::Console;
 use crate::environment::Prepared;
-use crate::logs::{LogLimits, LogPipeline, LogRecords, Mirror, SecretSet, capture};
-use crate::supervisor::{Capture, Launched};
+use crate::logs::{LogLimits, LogPipeline, LogRecords, MIN_SECRET_BYTES, Mirror, Passage, SecretSet, Tap, capture};
+use crate::supervisor::{Launched, Stream, Streams, Terminal};
 
 /// How long a reader of the agent's own output may take for what the program left in its pipes. Beyond it the rest is
 /// lost, rather than the agent hanging.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the program's streams are, and what becomes of the agent's own terminal.
+///
+/// A terminal is handed to the program as it is when nothing has to be read: full-screen programs and colours stay what
+/// they are, and cost nothing.
+pub(super) fn wire(config: &RunConfig, terminal: Terminal) -> (Streams, Terminal) {
+    let (out, err) = (isatty(stdout()), isatty(stderr()));
+    let is_read = config.forward_logs || config.mask_output;
+    let own_terminal = match config.pty {
+        PtyMode::Never => false,
+        PtyMode::Auto => terminal.is_owned() && out && is_read,
+        PtyMode::Always => true,
+    };
+    if own_terminal {
+        let stdin = if terminal.is_owned() { Stream::Terminal } else { Stream::Inherited };
+        // What was sent elsewhere stays elsewhere; where nothing is a terminal, the program is to see one everywhere.
+        let apart = if is_read { Stream::Pipe } else { Stream::Inherited };
+        let stderr = if err || !out { Stream::Terminal } else { apart };
+        return (Streams { stdin, stdout: Stream::Terminal, stderr }, terminal.keep());
+    }
+    let stream = |is_terminal: bool| match config.mask_output || (config.forward_logs && !is_terminal) {
+        true => Stream::Pipe,
+        false => Stream::Inherited,
+    };
+    (Streams { stdin: Stream::Inherited, stdout: stream(out), stderr: stream(err) }, terminal)
+}
 
 /// Both streams of the program, over all its runs.
 #[derive(Debug)]
@@ -24,60 +57,105 @@ pub(super) struct Output {
     pipeline: Arc<Mutex<LogPipeline>>,
     arrived: Arc<Notify>,
     readers: JoinSet<()>,
-    /// What the previous environment held: its program may still be printing.
-    secrets: Vec<zeroize::Zeroizing<Vec<u8>>>,
+    known: KnownSecrets,
+    console: Option<Console>,
+    forward: bool,
+    mask: bool,
 }
 
 impl Output {
-    pub(super) fn new() -> Self {
+    /// `forward`: whether there are to be log lines. `mask`: whether what is passed on is masked too.
+    pub(super) fn new(forward: bool, mask: bool) -> Self {
         let pipeline = LogPipeline::new(LogLimits::default(), Arc::new(SecretSet::empty()));
         Self {
             pipeline: Arc::new(Mutex::new(pipeline)),
             arrived: Arc::default(),
             readers: JoinSet::new(),
-            secrets: Vec::new(),
+            known: KnownSecrets::default(),
+            console: None,
+            forward,
+            mask,
         }
     }
 
-    /// What is read rather than inherited. A terminal is inherited: full-screen programs and colours stay as they are.
-    pub(super) fn capture(forward: bool) -> Capture {
-        use rustix::stdio::{stderr, stdout};
-        use rustix::termios::isatty;
-        Capture { stdout: forward && !isatty(stdout()), stderr: forward && !isatty(stderr()) }
+    /// The program was started with this environment: its secrets are masked, and those that it or what it left behind
+    /// knew before.
+    pub(super) fn mask_started(&mut self, environment: &Prepared) {
+        self.known.started(environment.secrets());
+        self.mask(environment);
     }
 
-    /// From now on the secrets of this environment are masked, and those of the one before it.
-    pub(super) fn mask(&mut self, environment: &Prepared) {
-        let new: Vec<_> =
-            environment.secrets().map(|secret| zeroize::Zeroizing::new(secret.as_bytes().to_vec())).collect();
-        let all = self.secrets.iter().chain(&new).map(|secret| secret.as_slice());
-        let set = Arc::new(SecretSet::new(all));
+    /// The program was told of this environment while it runs: its secrets are masked as well.
+    pub(super) fn mask_changed(&mut self, environment: &Prepared) {
+        self.known.changed(environment.secrets());
+        self.mask(environment);
+    }
+
+    fn mask(&self, environment: &Prepared) {
+        if !self.forward && !self.mask {
+            return;
+        }
+        let short: Vec<&str> = environment.secrets_below(MIN_SECRET_BYTES).collect();
+        if !short.is_empty() {
+            let names = short.join(", ");
+            tracing::warn!(%names, "secrets of less than {MIN_SECRET_BYTES} bytes are not masked");
+        }
+        let set = Arc::new(SecretSet::new(self.known.values()));
         self.pipeline.lock().unwrap_or_else(PoisonError::into_inner).replace_secrets(&set);
-        self.secrets = new;
     }
 
     /// Reads a program that was just started, until it and all its children have closed their ends.
-    pub(super) fn attach(&mut self, launched: &mut Launched) {
-        let streams = [
-            (LogStream::Stdout, launched.stdout.take(), Mirror::stdout as fn() -> io::Result<Mirror>),
-            (LogStream::Stderr, launched.stderr.take(), Mirror::stderr),
-        ];
-        for (stream, descriptor, mirror) in streams {
+    pub(super) fn attach(&mut self, launched: &mut Launched, terminal: Terminal) {
+        if let Some(near) = launched.terminal.take() {
+            self.attach_terminal(near, terminal.is_owned());
+        }
+        let pipes = [(LogStream::Stdout, launched.stdout.take()), (LogStream::Stderr, launched.stderr.take())];
+        for (stream, descriptor) in pipes {
             let Some(descriptor) = descriptor else { continue };
             match pipe::Receiver::from_owned_fd(descriptor) {
-                Ok(reader) => self.read(stream, reader, mirror()),
+                Ok(reader) => self.read(stream, reader),
                 Err(error) => tracing::warn!(%error, ?stream, "the program's output cannot be read"),
             }
         }
     }
 
-    fn read(&mut self, stream: LogStream, reader: pipe::Receiver, mirror: io::Result<Mirror>) {
+    fn attach_terminal(&mut self, near: OwnedFd, own: bool) {
+        match Console::connect(near, own) {
+            Ok((console, reader)) => {
+                self.console = Some(console);
+                self.read(LogStream::Stdout, reader);
+            }
+            // The program hears that its terminal is gone (HUP).
+            Err(error) => tracing::error!(%error, "the program's terminal cannot be connected"),
+        }
+    }
+
+    fn read(&mut self, stream: LogStream, reader: impl AsyncRead + Unpin + Send + 'static) {
+        let mirror = match stream {
+            LogStream::Stderr => Mirror::stderr(),
+            LogStream::Stdout | LogStream::Agent => Mirror::stdout(),
+        };
         // A closed stdout is somebody's wish; the lines are forwarded all the same.
-        let mirror = mirror.inspect_err(|error| tracing::debug!(%error, ?stream, "output is not passed on")).ok();
-        let (pipeline, arrived) = (Arc::clone(&self.pipeline), Arc::clone(&self.arrived));
+        let mirror: Option<Mirror> =
+            mirror.inspect_err(|error: &io::Error| tracing::debug!(%error, ?stream, "output is not passed on")).ok();
+        let passage = mirror.map(if self.mask { Passage::masked } else { Passage::plain });
+        let (pipeline, arrived, forward) = (Arc::clone(&self.pipeline), Arc::clone(&self.arrived), self.forward);
         self.readers.spawn(async move {
-            capture(stream, reader, mirror, &pipeline, &arrived, UnixMillis::now).await;
+            let tap = Tap { pipeline: &pipeline, arrived: &arrived, forward };
+            capture(stream, reader, passage, &tap, UnixMillis::now).await;
         });
+    }
+
+    /// The agent's terminal has another size. Returns whether the program has one of its own, which has it now too.
+    pub(super) fn resize(&self) -> bool {
+        self.console.as_ref().map(Console::resize).is_some()
+    }
+
+    /// The agent was stopped and goes on.
+    pub(super) fn resume(&mut self) {
+        if let Some(console) = &mut self.console {
+            console.resume();
+        }
     }
 
     /// The agent's own words about the program.
@@ -106,8 +184,9 @@ impl Output {
         while self.readers.join_next().await.is_some() {}
     }
 
-    /// Forgets the readers that have come to their end.
+    /// A run is over: nobody types to it any more. Forgets the readers that have come to their end.
     pub(super) fn tidy(&mut self) {
+        self.console = None;
         while self.readers.try_join_next().is_some() {}
     }
 }

@@ -1,11 +1,13 @@
 //! Performs what the [`Lifecycle`] decides, and tells it what came of it.
 
+mod probing;
+
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use outrigger_protocol::log::Level;
-use outrigger_protocol::message::{AgentSettings, ApplyStrategy, ConfigOffer, ProgramState};
+use outrigger_protocol::message::{AgentSettings, ApplyStrategy, ConfigOffer, ContentHash, ProgramState};
 use outrigger_protocol::seal::{SealContext, SealKeyPair};
 
 use super::output::Output;
@@ -14,7 +16,8 @@ use crate::entropy;
 use crate::environment::{self, EnvironmentError, EnvironmentFile, Inheritance, Prepared, Surroundings};
 use crate::identity::{Enrollment, Identity};
 use crate::last_good::{self, LastGood, Welcome};
-use crate::lifecycle::{Effect, Lifecycle, Outcome, Rules, StartFailure};
+use crate::lifecycle::{Effect, Lifecycle, Outcome, Rules, StartFailure, Terms};
+use crate::probes::Probes;
 use crate::sampler::ProgramPid;
 use crate::session::{Link, text};
 use crate::state_dir::StateDir;
@@ -39,6 +42,7 @@ pub(super) struct Shell {
     pub(super) lifecycle: Lifecycle,
     pub(super) supervisor: Supervisor,
     pub(super) output: Output,
+    pub(super) probes: Probes,
     pub(super) program: ProgramState,
     link: Link,
     state: Rc<StateDir>,
@@ -49,6 +53,11 @@ pub(super) struct Shell {
     welcome: Option<Welcome>,
     offers: VecDeque<ConfigOffer>,
     pid: ProgramPid,
+    /// The operator's word on how long new content is on trial.
+    bake_time: Option<Duration>,
+    require_fresh: bool,
+    /// What the program was started with last.
+    started_with: Option<ContentHash>,
 }
 
 impl Shell {
@@ -60,11 +69,12 @@ impl Shell {
         supervisor: Supervisor,
         pid: ProgramPid,
     ) -> Self {
-        let rules = Rules { restart: config.restart, bake_time: config.bake_time, stop_grace: config.stop_grace };
+        let rules = Rules { restart: config.restart, stop_grace: config.stop_grace };
         Self {
-            lifecycle: Lifecycle::new(rules),
+            lifecycle: Lifecycle::new(rules, Terms::unknown(config.bake_time)),
             supervisor,
-            output: Output::new(),
+            output: Output::new(config.forward_logs, config.mask_output),
+            probes: Probes::new(Instant::now()),
             program: ProgramState::Waiting,
             link,
             state,
@@ -81,6 +91,9 @@ impl Shell {
             welcome: None,
             offers: VecDeque::new(),
             pid,
+            bake_time: config.bake_time,
+            require_fresh: config.require_fresh,
+            started_with: None,
         }
     }
 
@@ -97,13 +110,13 @@ impl Shell {
 
     /// The control plane took this agent in.
     pub(super) fn welcomed(&mut self, welcome: Welcome) {
-        self.lifecycle.set_strategy(welcome.settings.apply);
+        self.obey(&welcome.settings, Instant::now());
         self.welcome = Some(welcome);
     }
 
     /// The agent's own settings changed.
     pub(super) fn configure(&mut self, settings: AgentSettings) {
-        self.lifecycle.set_strategy(settings.apply);
+        self.obey(&settings, Instant::now());
         if let Some(welcome) = &mut self.welcome {
             welcome.settings = settings;
         }
@@ -140,19 +153,7 @@ impl Shell {
 
     /// Starts from the last known good configuration, when there is one. Returns whether it did.
     pub(super) fn start_from_cache(&mut self) -> bool {
-        let good = match last_good::load(&self.state) {
-            Ok(Some(good)) => good,
-            Ok(None) => return false,
-            Err(error) => {
-                tracing::warn!(error = %text(&error), "the last known good configuration cannot be used");
-                return false;
-            }
-        };
-        if good.welcome.agent != self.enrollment.agent || good.welcome.deployment != self.enrollment.deployment {
-            tracing::warn!("the last known good configuration belongs to another agent");
-            return false;
-        }
-        let LastGood { welcome, offer } = good;
+        let Some(LastGood { welcome, offer }) = self.last_good() else { return false };
         self.welcomed(welcome);
         match self.prepare(&offer) {
             Ok(prepared) => {
@@ -172,6 +173,22 @@ impl Shell {
         }
     }
 
+    /// What is on disk, when it is this agent's.
+    fn last_good(&self) -> Option<LastGood> {
+        let good = match last_good::load(&self.state) {
+            Ok(good) => good?,
+            Err(error) => {
+                tracing::warn!(error = %text(&error), "the last known good configuration cannot be used");
+                return None;
+            }
+        };
+        if good.welcome.agent != self.enrollment.agent || good.welcome.deployment != self.enrollment.deployment {
+            tracing::warn!("the last known good configuration belongs to another agent");
+            return None;
+        }
+        Some(good)
+    }
+
     /// The control plane shut this agent out: it does not go on with old secrets.
     pub(super) fn forget_last_good(&self) {
         if let Err(error) = last_good::delete(&self.state) {
@@ -188,12 +205,15 @@ impl Shell {
         let allowed = self.settings().map(|settings| settings.allowed_names.as_slice()).unwrap_or_default();
         let environment = environment::open(offer, &self.key, &context, allowed)?;
         let with_file = self.ingredients.file_is_named || self.uses_file();
+        let own = [
+            ("OUTRIGGER_INSTANCE_ID", self.enrollment.instance.to_string()),
+            ("OUTRIGGER_DEPLOYMENT_ID", self.enrollment.deployment.to_string()),
+        ];
         let around = Surroundings {
             inheritance: &self.ingredients.inheritance,
             login: self.ingredients.login.as_ref(),
             assignments: &self.ingredients.assignments,
-            instance: self.enrollment.instance,
-            deployment: self.enrollment.deployment,
+            own: &own,
             env_file: with_file.then(|| self.file.path()),
             command: &self.ingredients.command,
         };
@@ -208,6 +228,7 @@ impl Shell {
     /// A run is over.
     pub(super) fn ended(&mut self, ended: Ended, now: Instant) {
         self.pid.set(None);
+        self.probes.program_stopped();
         self.output.tidy();
         tracing::info!(status = %ended.status, uptime = ?ended.uptime, "program ended");
         let level = if ended.status.is_success() { Level::Info } else { Level::Error };
@@ -224,6 +245,9 @@ impl Shell {
         match signal {
             libc::SIGTERM => self.lifecycle.leave(Outcome::Signalled(signal)),
             libc::SIGINT | libc::SIGQUIT | libc::SIGHUP => self.lifecycle.interrupt(now, signal),
+            libc::SIGCONT => self.output.resume(),
+            // The program's own terminal tells it.
+            libc::SIGWINCH if self.output.resize() => {}
             _ => self.lifecycle.pass_on(signal),
         }
     }
@@ -233,10 +257,13 @@ impl Shell {
         while let Some(effect) = self.lifecycle.take_effect() {
             match effect {
                 Effect::Start(environment) => self.start(&environment),
-                Effect::Stop => self.supervisor.stop(Instant::now()),
+                Effect::Stop => {
+                    self.probes.program_stopped();
+                    self.supervisor.stop(Instant::now());
+                }
                 Effect::Signal(signal) => self.supervisor.forward(signal),
                 Effect::WriteFile(environment) => {
-                    self.output.mask(&environment);
+                    self.output.mask_changed(&environment);
                     let written = self.file.write(&environment.file_content()).map_err(|error| text(&error));
                     self.lifecycle.file_written(Instant::now(), written);
                 }
@@ -248,19 +275,24 @@ impl Shell {
                     self.program = program;
                     self.link.announce(program);
                 }
+                Effect::AskAnew => self.ask_anew(Instant::now()),
+                Effect::Recall => self.recall(Instant::now()),
                 Effect::Remember(environment) => self.remember(&environment),
                 Effect::Finish(outcome) => return Some(outcome),
             }
         }
         self.link.set_status(self.lifecycle.status().clone());
+        if let Some(statuses) = self.probes.take_report(Instant::now()) {
+            self.link.report_probes(statuses);
+        }
         None
     }
 
-    fn start(&mut self, environment: &Prepared) {
-        self.output.mask(environment);
+    fn start(&mut self, environment: &Rc<Prepared>) {
         let started = self.launch(environment);
         match &started {
             Ok(pid) => {
+                self.watch(environment, Instant::now());
                 tracing::info!(pid, generation = environment.config().generation, "program started");
                 self.output.note(
                     Level::Info,
@@ -281,7 +313,9 @@ impl Shell {
             .supervisor
             .start(environment, Instant::now())
             .map_err(|error| StartFailure { exit_code: error.exit_code(), error: text(&error) })?;
-        self.output.attach(&mut launched);
+        // Only now, so that nothing delays the start: nothing was read of the program yet.
+        self.output.mask_started(environment);
+        self.output.attach(&mut launched, self.supervisor.terminal());
         let pid = launched.pid.as_raw_pid().unsigned_abs();
         self.pid.set(Some(pid));
         Ok(pid)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::exec::{self, ExecArgs};
 use super::{Assignment, ProxyRoute, duration};
 use crate::environment::Inherit;
 use crate::supervisor::RestartPolicy;
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// Start a program with its environment and supervise it.
     #[command(long_about = RUN, after_help = EXIT_CODES)]
     Run(Box<RunArgs>),
+    /// Run one command with an environment that an API token may have.
+    #[command(long_about = exec::ABOUT, after_help = exec::EXIT_CODES)]
+    Exec(Box<ExecArgs>),
     /// Show what the agent of a state directory is doing.
     #[command(long_about = STATUS)]
     Status(StatusArgs),
@@ -124,9 +128,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse, help_heading = "Program")]
     pub stop_grace: Duration,
 
-    /// A program that fails within this time after it got new configuration gets the previous one back.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse, help_heading = "Program")]
-    pub bake_time: Duration,
+    /// How long new configuration is on trial: a program that fails within this time after it serves with it, or does not
+    /// come to serve, gets the previous one back. [default: what the deployment says, or else 30s with probes and 2s
+    /// without]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Program")]
+    pub bake_time: Option<Duration>,
 
     /// Run the program as this user (name or number), with that user's groups. Another user is what really keeps the
     /// program away from the agent's keys.
@@ -152,10 +158,21 @@ pub(crate) struct RunArgs {
     #[arg(help_heading = "Observation")]
     pub flush_timeout: Duration,
 
-    /// Do not read the program's output: it writes to the agent's own stdout and stderr directly, and no log lines
-    /// reach the control plane.
+    /// Forward no log lines to the control plane. Unless something else needs it, the program's output is then not read
+    /// at all: it writes to the agent's own stdout and stderr directly.
     #[arg(long, help_heading = "Observation")]
     pub no_logs: bool,
+
+    /// Mask secrets in what the program writes to the agent's own stdout and stderr as well, and not in the forwarded log
+    /// lines alone.
+    #[arg(long, help_heading = "Observation")]
+    pub mask_output: bool,
+
+    /// Whether the program gets a terminal of its own. `auto`: when the agent was started on one and the program's output
+    /// is read, for its log lines or to be masked. `always`: also when the agent has none. `never`: a terminal is handed
+    /// to the program as it is, and what goes there is not forwarded.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = PtyMode::Auto, help_heading = "Program")]
+    pub pty: PtyMode,
 
     /// How much the agent itself says on stderr.
     #[arg(long, value_name = "LEVEL", value_enum, env = "OUTRIGGER_LOG_LEVEL", default_value_t = LogLevel::Warn)]
@@ -194,6 +211,14 @@ pub enum LogLevel {
     Trace,
 }
 
+/// Whether the program gets a terminal of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PtyMode {
+    Auto,
+    Always,
+    Never,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InheritArg {
     None,
@@ -228,7 +253,7 @@ impl From<RestartArg> for RestartPolicy {
     }
 }
 
-fn host_port(text: &str) -> Result<String, String> {
+pub(super) fn host_port(text: &str) -> Result<String, String> {
     let well_formed = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));

@@ -18,6 +18,10 @@ pub enum Effect {
     Signal(i32),
     /// Write the environment file; to be answered with `file_written`.
     WriteFile(Rc<Prepared>),
+    /// The running program has other content: its probes are asked anew.
+    AskAnew,
+    /// Look for what was good before this process; to be answered with `recalled`.
+    Recall,
     /// Answer an offer.
     Report { nonce: Nonce, state: ApplyState, status: ConfigStatus },
     /// Tell the control plane about the program.

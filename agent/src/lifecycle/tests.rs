@@ -1,14 +1,19 @@
 //! Scenarios in virtual time: what goes in, and the effects that come out.
 
+mod files;
+mod probed;
+
 use std::ffi::OsString;
 
 use outrigger_protocol::environment::{Entry, Environment, VariableKind};
-use outrigger_protocol::id::{DeploymentId, InstanceId};
-use outrigger_protocol::time::UnixMillis;
+use outrigger_protocol::message::ApplyStrategy;
+use outrigger_protocol::probe::ProbeKind;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::environment::{Inherit, Inheritance, Surroundings};
+use crate::probes::Finding;
+use crate::supervisor::Ended;
 
 const BAKE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);
@@ -18,26 +23,31 @@ const PID: u32 = 100;
 struct Scenario {
     lifecycle: Lifecycle,
     now: Instant,
+    terms: Terms,
+    /// What the disk holds from before this process.
+    good: Option<Rc<Prepared>>,
 }
 
 fn prepared(generation: u64, value: &str) -> Rc<Prepared> {
-    let source = Environment {
-        entries: vec![Entry {
-            name: "A".into(),
-            value: Some(Zeroizing::new(value.into())),
-            kind: VariableKind::String,
-            secret: false,
-            required: false,
-        }],
+    prepared_with(generation, &[("A", value)])
+}
+
+fn prepared_with(generation: u64, variables: &[(&str, &str)]) -> Rc<Prepared> {
+    let entry = |(name, value): &(&str, &str)| Entry {
+        name: (*name).into(),
+        value: Some(Zeroizing::new((*value).into())),
+        kind: VariableKind::String,
+        secret: false,
+        required: false,
     };
+    let source = Environment { entries: variables.iter().map(entry).collect() };
     let config = ConfigRef { generation, hash: source.hash() };
     let inheritance = Inheritance { mode: Inherit::None, also: Vec::new() };
     let around = Surroundings {
         inheritance: &inheritance,
         login: None,
         assignments: &[],
-        instance: InstanceId::new(UnixMillis::EPOCH, [0; 10]),
-        deployment: DeploymentId::new(UnixMillis::EPOCH, [0; 10]),
+        own: &[],
         env_file: None,
         command: &["true".into()],
     };
@@ -47,8 +57,9 @@ fn prepared(generation: u64, value: &str) -> Rc<Prepared> {
 
 impl Scenario {
     fn new(restart: RestartPolicy) -> Self {
-        let rules = Rules { restart, bake_time: BAKE, stop_grace: GRACE };
-        Self { lifecycle: Lifecycle::new(rules), now: Instant::now() }
+        let rules = Rules { restart, stop_grace: GRACE };
+        let terms = Terms::unknown(Some(BAKE));
+        Self { lifecycle: Lifecycle::new(rules, terms.clone()), now: Instant::now(), terms, good: None }
     }
 
     /// Running generation 1 with the value `one`, and past the bake time.
@@ -62,14 +73,23 @@ impl Scenario {
     }
 
     fn strategy(mut self, strategy: ApplyStrategy) -> Self {
-        self.lifecycle.set_strategy(strategy);
+        self.terms.strategy = strategy;
+        self.lifecycle.set_terms(self.terms.clone());
         self
     }
 
     fn offer(&mut self, generation: u64, value: &str) {
-        let environment = prepared(generation, value);
-        let nonce = [u8::try_from(generation).expect("small"); 16];
-        self.lifecycle.offer(self.now, 0.5, environment.config(), nonce, Ok(environment));
+        self.offer_drawing(0.5, generation, value);
+    }
+
+    fn offer_drawing(&mut self, entropy: f64, generation: u64, value: &str) {
+        self.offer_prepared(entropy, prepared(generation, value));
+    }
+
+    fn offer_prepared(&mut self, entropy: f64, environment: Rc<Prepared>) {
+        let config = environment.config();
+        let nonce = [u8::try_from(config.generation).expect("small"); 16];
+        self.lifecycle.offer(self.now, entropy, config, nonce, Ok(environment));
     }
 
     fn offer_broken(&mut self, generation: u64, error: &str) {
@@ -96,18 +116,25 @@ impl Scenario {
     }
 
     fn words(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.lifecycle.take_effect())
-            .map(|effect| match effect {
+        let mut words = Vec::new();
+        while let Some(effect) = self.lifecycle.take_effect() {
+            if let Effect::Recall = effect {
+                self.lifecycle.recalled(self.now, 0.0, self.good.clone());
+            }
+            words.push(match effect {
                 Effect::Start(environment) => format!("start {}", environment.config().generation),
                 Effect::Stop => "stop".into(),
                 Effect::Signal(number) => format!("signal {number}"),
                 Effect::WriteFile(environment) => format!("write {}", environment.config().generation),
+                Effect::AskAnew => "ask anew".into(),
+                Effect::Recall => "recall".into(),
                 Effect::Report { state, .. } => format!("report {state:?}"),
                 Effect::Announce(state) => format!("announce {state:?}"),
                 Effect::Remember(environment) => format!("remember {}", environment.config().generation),
                 Effect::Finish(outcome) => format!("finish {}", outcome.exit_code()),
-            })
-            .collect()
+            });
+        }
+        words
     }
 
     fn running_generation(&self) -> Option<u64> {
@@ -159,7 +186,7 @@ fn a_program_that_cannot_be_started_ends_it_with_the_shells_code() {
     scenario.offer(1, "one");
     scenario.words();
     scenario.not_started();
-    assert_eq!(scenario.words(), ["report Failed", "announce Exited { code: 127 }", "finish 127"]);
+    assert_eq!(scenario.words(), ["recall", "report Failed", "announce Exited { code: 127 }", "finish 127"]);
 }
 
 #[test]
@@ -178,6 +205,34 @@ fn new_content_is_applied_by_restart_after_its_share_of_the_jitter() {
     assert_eq!(scenario.words(), ["report Applied", "announce Running { pid: 100, restarts: 1 }"]);
     scenario.pass(BAKE);
     assert_eq!(scenario.words(), ["remember 2"]);
+}
+
+#[test]
+fn the_turn_is_a_share_of_the_jitter_that_chance_draws() {
+    let jitter = Duration::from_secs(4);
+    let drawn = [(0.0, 0), (0.25, 1_000), (0.999, 3_996), (1.0, 4_000), (7.0, 4_000)];
+    for (entropy, expected) in drawn {
+        let mut scenario = Scenario::running(RestartPolicy::Never).strategy(ApplyStrategy::Restart { jitter });
+        scenario.offer_drawing(entropy, 2, "two");
+        let turn = scenario.lifecycle.next_wake().map(|due| due.duration_since(scenario.now));
+        let at_once = scenario.words() == ["report Applying", "stop"];
+        assert_eq!(turn.unwrap_or_default(), Duration::from_millis(expected), "{entropy}");
+        assert_eq!(at_once, expected == 0, "{entropy}");
+    }
+}
+
+#[test]
+fn pushes_in_a_row_do_not_put_a_restart_off() {
+    let jitter = Duration::from_secs(4);
+    let mut scenario = Scenario::running(RestartPolicy::Never).strategy(ApplyStrategy::Restart { jitter });
+    scenario.offer_drawing(0.5, 2, "two");
+    scenario.pass(Duration::from_secs(1));
+    scenario.offer_drawing(0.9, 3, "three");
+    scenario.words();
+    scenario.pass(Duration::from_secs(1));
+    assert_eq!(scenario.words(), ["stop"], "the turn that was drawn first");
+    scenario.ended(ExitStatus::Signal(15), BAKE);
+    assert_eq!(scenario.words(), ["start 3"]);
 }
 
 #[test]
@@ -281,27 +336,6 @@ fn after_the_bake_time_a_crash_is_only_a_crash() {
     assert_eq!(scenario.words(), ["announce Backoff { restarts: 1 }"]);
     scenario.pass(Duration::from_millis(500));
     assert_eq!(scenario.words(), ["start 2"]);
-}
-
-#[test]
-fn a_signal_strategy_writes_the_file_and_then_signals() {
-    let mut scenario = Scenario::running(RestartPolicy::Never).strategy(ApplyStrategy::Signal { signal: 1 });
-    scenario.offer(2, "two");
-    assert_eq!(scenario.words(), ["report Applying", "write 2"]);
-    scenario.lifecycle.file_written(scenario.now, Ok(()));
-    assert_eq!(scenario.words(), ["signal 1", "report Applied"]);
-    scenario.ended(ExitStatus::Code(3), Duration::from_secs(60));
-    assert_eq!(scenario.words(), ["report Failed", "start 1"]);
-}
-
-#[test]
-fn a_file_that_cannot_be_written_is_a_refusal() {
-    let mut scenario = Scenario::running(RestartPolicy::Never).strategy(ApplyStrategy::File);
-    scenario.offer(2, "two");
-    scenario.words();
-    scenario.lifecycle.file_written(scenario.now, Err("no space".into()));
-    assert_eq!(scenario.words(), ["report Failed"]);
-    assert_eq!((scenario.running_generation(), scenario.failure()), (Some(1), Some((2, "no space"))));
 }
 
 #[test]

@@ -5,12 +5,19 @@
 //! secret. Each piece found is replaced by `***`; adjacent ones become a single `***`. Of pieces that begin at the same
 //! place the longest wins.
 //!
-//! A secret with characters that JSON escapes is also looked for in its escaped form.
+//! Looked for are also the forms in which programs print a secret: see `forms`.
+//!
+//! Bytes that cannot be the beginning of a secret pass at once. What may be one waits for the next call of
+//! [`Masker::feed`]; or only until [`Masker::flush`], which shows it, and goes on looking: when it turns out to be a secret
+//! after all, the rest of it is masked. So a secret is never shown whole, and nothing that is no secret is lost or kept.
 //!
 //! What must never be true: a secret that gets through because a chunk ended within it, or a replacement that splits a
 //! character.
 
+mod forms;
+
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use zeroize::{Zeroize, Zeroizing};
@@ -21,6 +28,9 @@ pub const MIN_SECRET_BYTES: usize = 4;
 
 /// Longest piece of a secret that is looked for as one.
 const PIECE_BYTES: usize = 256;
+
+/// All encoded forms together; the values themselves are not counted.
+const FORMS_BYTES: usize = 512 * 1024;
 
 const STARS: &[u8] = b"***";
 
@@ -44,10 +54,13 @@ impl SecretSet {
     /// Prepares the values for searching. The order does not matter.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut all = Vec::new();
+        let mut budget = FORMS_BYTES;
         for secret in secrets {
             collect_pieces(secret, &mut all);
-            if let Some(escaped) = json_escaped(secret) {
-                collect_pieces(&escaped, &mut all);
+            for form in other_forms(secret) {
+                let Some(rest) = budget.checked_sub(form.len()) else { continue };
+                budget = rest;
+                collect_pieces(&form, &mut all);
             }
         }
         all.sort_unstable_by(|a, b| a.as_slice().cmp(b.as_slice()));
@@ -120,6 +133,13 @@ impl SecretSet {
             }
         }
     }
+
+    /// The length of the longest piece that stands whole at the start of `text`.
+    fn find_whole(&self, text: &[u8]) -> Option<usize> {
+        let pair = text.first_chunk::<2>()?;
+        let pieces = self.pieces.get(pair).into_iter().flatten();
+        pieces.map(|piece| piece.as_slice()).find(|piece| text.starts_with(piece)).map(<[u8]>::len)
+    }
 }
 
 enum Found {
@@ -147,22 +167,20 @@ fn collect_pieces(secret: &[u8], all: &mut Vec<Zeroizing<Vec<u8>>>) {
     }
 }
 
-/// The form inside a JSON string, where it differs.
-fn json_escaped(secret: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let text = std::str::from_utf8(secret).ok()?;
-    if !text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | b'\t')) {
-        return None;
+/// The forms of a secret beside itself.
+fn other_forms(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut all = Vec::new();
+    if secret.len() < MIN_SECRET_BYTES || secret.len() > forms::MAX_ENCODED_BYTES {
+        return all;
     }
-    let mut escaped = Zeroizing::new(Vec::with_capacity(secret.len() * 2));
-    for byte in text.bytes() {
-        match byte {
-            b'"' | b'\\' => escaped.extend([b'\\', byte]),
-            b'\t' => escaped.extend(b"\\t"),
-            // A line's end stays one: lines are looked for each by itself.
-            _ => escaped.push(byte),
-        }
+    if let Ok(text) = std::str::from_utf8(secret) {
+        all.extend(forms::json(text));
     }
-    Some(escaped)
+    if secret.len() >= forms::MIN_ENCODED_BYTES {
+        all.extend(forms::percent(secret));
+        all.extend(forms::base64(secret));
+    }
+    all
 }
 
 /// Replaces secrets in one stream.
@@ -171,6 +189,8 @@ pub struct Masker {
     secrets: Arc<SecretSet>,
     /// The end of what was fed, as far as it may be the beginning of a secret; shorter than the longest piece.
     held: Vec<u8>,
+    /// How much of `held` was shown already, or masked.
+    shown: usize,
     /// The output so far ends with stars: another piece right here needs none.
     starred: bool,
 }
@@ -178,7 +198,7 @@ pub struct Masker {
 impl Masker {
     #[must_use]
     pub fn new(secrets: Arc<SecretSet>) -> Self {
-        Self { secrets, held: Vec::new(), starred: false }
+        Self { secrets, held: Vec::new(), shown: 0, starred: false }
     }
 
     /// Masks the next part of the stream. What may be the beginning of a secret is held back until the next call.
@@ -195,16 +215,49 @@ impl Masker {
         }
     }
 
+    /// Whether [`flush`](Self::flush) would show anything.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.shown < whole_characters(&self.held)
+    }
+
+    /// Nothing came for a while, and somebody may be waiting for what is held back: shows it, but for secrets that stand in
+    /// it as a whole, and for a character that has not arrived whole.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        let held = std::mem::take(&mut self.held);
+        let end = whole_characters(&held);
+        let mut at = 0;
+        while at < end {
+            let length = self.secrets.find_whole(&held[at..]);
+            match length {
+                Some(length) => self.star_up_to(at + length, out),
+                None => self.copy(&held, at..at + 1, out),
+            }
+            at += length.unwrap_or(1);
+        }
+        self.shown = self.shown.max(at);
+        self.held = held;
+    }
+
     /// The stream has ended: what was held back is no secret, only the beginning of one. It is masked all the same,
     /// since most of a secret is as good as the whole.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.held.len() >= MIN_SECRET_BYTES {
-            self.star(out);
+        let held = std::mem::take(&mut self.held);
+        if held.len() - self.shown >= MIN_SECRET_BYTES {
+            self.star_up_to(held.len(), out);
         } else {
-            out.extend_from_slice(&self.held);
+            self.copy(&held, 0..held.len(), out);
         }
-        self.held.zeroize();
-        self.starred = false;
+        drop(Zeroizing::new(held));
+        (self.shown, self.starred) = (0, false);
+    }
+
+    /// The stream has ended, and nothing of it may be lost: what was held back is shown, but for whole secrets.
+    pub fn release(&mut self, out: &mut Vec<u8>) {
+        self.flush(out);
+        let held = Zeroizing::new(std::mem::take(&mut self.held));
+        self.copy(&held, 0..held.len(), out);
+        (self.shown, self.starred) = (0, false);
     }
 
     /// From now on these are the secrets. Values that the program may still know and print belong into the set as
@@ -219,41 +272,61 @@ impl Masker {
         Arc::clone(&self.secrets)
     }
 
-    /// Masks as much as can be decided and returns how much that was.
+    /// Masks as much as can be decided and returns how much that was. Of `text`, `shown` bytes were shown before.
     fn mask(&mut self, text: &[u8], out: &mut Vec<u8>) -> usize {
         if self.secrets.is_empty() {
-            out.extend_from_slice(text);
+            self.copy(text, 0..text.len(), out);
+            self.shown = 0;
             return text.len();
         }
+        let secrets = Arc::clone(&self.secrets);
         let (mut at, mut copied) = (0, 0);
         while at < text.len() {
-            match self.secrets.find(&text[at..]) {
+            match secrets.find(&text[at..]) {
                 Found::Nothing => at += 1,
                 Found::Undecided => break,
                 Found::Piece(length) => {
-                    self.copy(&text[copied..at], out);
-                    self.star(out);
+                    self.copy(text, copied..at, out);
                     at += length;
+                    self.star_up_to(at, out);
                     copied = at;
                 }
             }
         }
-        self.copy(&text[copied..at], out);
+        self.copy(text, copied..at, out);
+        self.shown = self.shown.saturating_sub(at);
         at
     }
 
-    fn copy(&mut self, text: &[u8], out: &mut Vec<u8>) {
-        if !text.is_empty() {
-            out.extend_from_slice(text);
+    /// Writes what was not shown yet of a part of the text.
+    fn copy(&mut self, text: &[u8], part: Range<usize>, out: &mut Vec<u8>) {
+        let unseen = &text[part.start.max(self.shown).min(part.end)..part.end];
+        if !unseen.is_empty() {
+            out.extend_from_slice(unseen);
             self.starred = false;
         }
     }
 
-    fn star(&mut self, out: &mut Vec<u8>) {
-        if !self.starred {
+    /// Writes stars for a piece that ends here, unless it is behind us.
+    fn star_up_to(&mut self, end: usize, out: &mut Vec<u8>) {
+        if !self.starred && end > self.shown {
             out.extend_from_slice(STARS);
             self.starred = true;
         }
+    }
+}
+
+/// The bytes before a character that has not arrived whole.
+fn whole_characters(bytes: &[u8]) -> usize {
+    // A character has at most three bytes behind its first.
+    let tail = bytes.len().saturating_sub(3);
+    let first = bytes[tail..].iter().rposition(|byte| byte & 0xc0 != 0x80).map(|at| tail + at);
+    match first {
+        Some(at) => match std::str::from_utf8(&bytes[at..]) {
+            Err(error) if error.error_len().is_none() => at,
+            _ => bytes.len(),
+        },
+        None => bytes.len(),
     }
 }
 

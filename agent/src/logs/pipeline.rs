@@ -161,6 +161,12 @@ impl LogPipeline {
         self.stderr.masker.replace(Arc::clone(secrets));
     }
 
+    /// The values that are masked.
+    #[must_use]
+    pub fn secrets(&self) -> Arc<SecretSet> {
+        self.stdout.masker.secrets()
+    }
+
     /// Everything that waits, in order.
     pub fn drain(&mut self) -> LogRecords {
         self.outlet.pending_bytes = 0;

@@ -186,6 +186,9 @@ impl Conversation<'_> {
             return Err(ConversationError::AnotherAgent.into());
         }
         let settings = welcome.settings.clone();
+        if !settings.probes.is_empty() {
+            self.link.restate_probes();
+        }
         self.tell(SessionEvent::Connected(Box::new(welcome))).await;
         Ok(settings)
     }

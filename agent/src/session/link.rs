@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use outrigger_protocol::log::{LogBatch, LogRecord};
 use outrigger_protocol::message::{AgentMessage, ApplyState, ConfigStatus, ProgramState};
+use outrigger_protocol::probe::ProbeStatus;
 use outrigger_protocol::sample::{BatchId, MetricBatch, Sample};
 use tokio::sync::Notify;
 
@@ -46,6 +47,8 @@ struct State {
     outgoing: VecDeque<AgentMessage>,
     status: ConfigStatus,
     program: ProgramState,
+    /// How the probes stood last; `None` before there were any.
+    probes: Option<Vec<ProbeStatus>>,
     connection: Connection,
     metrics: MetricSpool,
     logs: LogSpool,
@@ -70,6 +73,7 @@ impl Link {
                 outgoing: VecDeque::new(),
                 status: ConfigStatus::default(),
                 program: ProgramState::Waiting,
+                probes: None,
                 connection: Connection::Connecting { last_error: None },
                 metrics,
                 logs,
@@ -102,6 +106,12 @@ impl Link {
             state.outgoing.retain(|message| !matches!(message, AgentMessage::Program(_)));
         }
         self.say(AgentMessage::Program(program));
+    }
+
+    /// Tells how the probes stand; only the newest report waits.
+    pub fn report_probes(&self, statuses: Vec<ProbeStatus>) {
+        self.0.state.borrow_mut().probes = Some(statuses);
+        self.restate_probes();
     }
 
     /// The last word. After it the session ends, as soon as it was heard or at once when nobody listens.
@@ -179,6 +189,18 @@ impl Link {
     pub(super) fn hello(&self) -> (ConfigStatus, ProgramState) {
         let state = self.0.state.borrow();
         (state.status.clone(), state.program)
+    }
+
+    /// Tells the control plane of this connection what was told to the one before it.
+    pub(super) fn restate_probes(&self) {
+        let statuses = {
+            let mut state = self.0.state.borrow_mut();
+            state.outgoing.retain(|message| !matches!(message, AgentMessage::Probes(_)));
+            state.probes.clone()
+        };
+        if let Some(statuses) = statuses {
+            self.say(AgentMessage::Probes(statuses));
+        }
     }
 
     pub(super) fn is_leaving(&self) -> bool {

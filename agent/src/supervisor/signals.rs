@@ -1,7 +1,7 @@
 //! The signals that somebody sends to the agent and means for the program.
 //!
-//! CHLD is the reaper's; URG, PIPE and the job-control signals are nobody's business: a stray URG once killed
-//! programs behind another supervisor. A signal that was ignored when the agent started stays ignored, for it and for
+//! CHLD is the reaper's, and CONT is for the agent itself, which may have to put its terminal in order; URG, PIPE and the
+//! other job-control signals are nobody's business: a stray URG once killed programs behind another supervisor. A signal that was ignored when the agent started stays ignored, for it and for
 //! the program, as nohup(1) expects; only TERM is always heard.
 
 use std::io;
@@ -9,8 +9,16 @@ use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-const FORWARDED: &[i32] =
-    &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+const FORWARDED: &[i32] = &[
+    libc::SIGTERM,
+    libc::SIGINT,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGWINCH,
+    libc::SIGCONT,
+];
 
 /// Signals as they come in.
 #[derive(Debug)]

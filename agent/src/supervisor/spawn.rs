@@ -1,32 +1,53 @@
-//! Starting a process: everything that happens between fork and exec, and the only unsafe code of the supervisor.
+//! Starting a process: everything that happens between fork and exec.
 //!
 //! The child executes itself instead of leaving that to the standard library: the environment goes from zeroised
 //! buffers straight to the kernel, without copies that nobody would wipe, and the search along PATH is the one of the
 //! program's own environment. Between fork and exec nothing is allocated and nothing is locked.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsStr, OsString, c_char};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::ptr;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+use super::exec::{Exec, SpawnError};
 use super::{Account, Terminal};
+use crate::console::Pty;
 use crate::environment::Prepared;
 
-/// Where programs are looked for when the environment has no PATH (confstr(3), `_CS_PATH`, and the local tree).
-const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
-
-/// Who receives the program's output.
+/// What one of the program's standard streams is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capture {
-    pub stdout: bool,
-    pub stderr: bool,
+pub enum Stream {
+    /// The agent's own.
+    Inherited,
+    /// A pipe that the agent reads.
+    Pipe,
+    /// The program's own terminal.
+    Terminal,
+}
+
+/// All three of them. When there is a terminal, stdout is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streams {
+    pub stdin: Stream,
+    pub stdout: Stream,
+    pub stderr: Stream,
+}
+
+/// How a child stands to the agent's terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// In a group of its own, in the background.
+    Apart,
+    /// In a group of its own, which is put in front.
+    Foreground,
+    /// In a session of its own, on the terminal that its stdout is.
+    OwnTerminal,
 }
 
 /// What every start of a program has in common.
@@ -36,51 +57,16 @@ pub struct Program {
     pub command: Vec<OsString>,
     pub account: Option<Account>,
     pub core_limit: Rlimit,
-    pub capture: Capture,
+    pub streams: Streams,
 }
 
-/// A program that was started. The pipes are there when they were asked for.
+/// A program that was started. The pipes, and the agent's end of its terminal, are there when they were asked for.
 #[derive(Debug)]
 pub struct Launched {
     pub pid: Pid,
     pub stdout: Option<OwnedFd>,
     pub stderr: Option<OwnedFd>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
-    #[error("cannot start `{program}`: not found{whereabouts}")]
-    NotFound { program: String, whereabouts: &'static str },
-    #[error("cannot start `{program}`")]
-    NotExecutable {
-        program: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error(
-        "cannot start `{program}`: its arguments and environment are more than the kernel takes (E2BIG, execve(2))"
-    )]
-    TooLarge { program: String },
-    #[error("cannot create a process for `{program}`")]
-    Process {
-        program: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("an argument of the command contains a NUL byte")]
-    Nul,
-}
-
-impl SpawnError {
-    /// What a shell would answer: 127 not found, 126 found and not executable; 1 when it was not the program's fault.
-    #[must_use]
-    pub const fn exit_code(&self) -> i32 {
-        match self {
-            Self::NotFound { .. } => 127,
-            Self::NotExecutable { .. } | Self::TooLarge { .. } => 126,
-            Self::Process { .. } | Self::Nul => 1,
-        }
-    }
+    pub terminal: Option<OwnedFd>,
 }
 
 /// Makes this process immune to TTOU, so that it may hand the terminal over and take it back from the background.
@@ -89,38 +75,81 @@ pub(super) fn ignore_background_output() {
     unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
 }
 
-/// Starts the program in a process group of its own.
+/// Starts the program in a process group of its own, or in a session of its own on a terminal of its own.
 pub(super) fn spawn(program: &Program, environment: &Prepared, terminal: Terminal) -> Result<Launched, SpawnError> {
-    let exec = Exec::new(program, environment)?;
-    let mut command = Command::new(OsStr::from_bytes(exec.candidates[0].as_bytes()));
-    command.env_clear().process_group(0);
-    command.stdout(if program.capture.stdout { Stdio::piped() } else { Stdio::inherit() });
-    command.stderr(if program.capture.stderr { Stdio::piped() } else { Stdio::inherit() });
+    let Streams { stdin, stdout, stderr } = program.streams;
+    let failed = |source| SpawnError::classify(&program.command[0], environment, source);
+    let owner = program.account.as_ref().map(|account| (account.uid, account.gid));
+    let pty = (stdout == Stream::Terminal).then(|| Pty::open(owner)).transpose().map_err(SpawnError::Terminal)?;
+    let standing = match &pty {
+        Some(_) => Standing::OwnTerminal,
+        None if terminal.is_handed_over() => Standing::Foreground,
+        None => Standing::Apart,
+    };
+    let stdio = |stream| -> io::Result<Stdio> {
+        Ok(match (stream, &pty) {
+            (Stream::Pipe, _) => Stdio::piped(),
+            (Stream::Terminal, Some(pty)) => pty.far.try_clone()?.into(),
+            (Stream::Inherited, _) | (Stream::Terminal, None) => Stdio::inherit(),
+        })
+    };
+    let streams = [stdio(stdin).map_err(failed)?, stdio(stdout).map_err(failed)?, stdio(stderr).map_err(failed)?];
+    let mut child = execute(&program.command, program, environment, standing, streams)?;
+    Ok(Launched {
+        pid: Pid::from_child(&child),
+        stdout: child.stdout.take().map(OwnedFd::from),
+        stderr: child.stderr.take().map(OwnedFd::from),
+        terminal: pty.map(|pty| pty.near),
+    })
+}
+
+/// Starts a command beside the program, as the same user and with the same environment, in a process group of its own.
+/// It has nothing to read, and nobody hears what it says.
+pub(super) fn spawn_aside(command: &[OsString], program: &Program, environment: &Prepared) -> Result<Pid, SpawnError> {
+    let child = execute(command, program, environment, Standing::Apart, [Stdio::null(), Stdio::null(), Stdio::null()])?;
+    Ok(Pid::from_child(&child))
+}
+
+/// `streams` are stdin, stdout and stderr.
+fn execute(
+    arguments: &[OsString],
+    program: &Program,
+    environment: &Prepared,
+    standing: Standing,
+    streams: [Stdio; 3],
+) -> Result<Child, SpawnError> {
+    let exec = Exec::new(arguments, environment)?;
+    let mut command = Command::new(OsStr::from_bytes(exec.first().to_bytes()));
+    command.env_clear();
+    // A leader of a group cannot begin a session, which comes with a group of its own.
+    if standing != Standing::OwnTerminal {
+        command.process_group(0);
+    }
+    let [stdin, stdout, stderr] = streams;
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
     let account = program.account.clone();
     let core_limit = program.core_limit;
-    let foreground = terminal.is_owned();
     let agent = rustix::process::getpid();
     // SAFETY: the closure runs in the forked child. It makes system calls and reads memory that was prepared before the
     // fork; it neither allocates nor takes a lock. What `exec` points to outlives the call of `spawn` below.
     unsafe {
         command.pre_exec(move || {
-            prepare_child(account.as_ref(), core_limit, foreground, agent)?;
+            prepare_child(account.as_ref(), core_limit, standing, agent)?;
             Err(exec.run())
         });
     }
-    let spawned = command.spawn();
-    let mut child = spawned.map_err(|error| classify(program, environment, error))?;
-    Ok(Launched {
-        pid: Pid::from_child(&child),
-        stdout: child.stdout.take().map(OwnedFd::from),
-        stderr: child.stderr.take().map(OwnedFd::from),
-    })
+    command.spawn().map_err(|error| SpawnError::classify(&arguments[0], environment, error))
 }
 
 /// In the child: a clean signal state, the terminal, limits, and last the other user.
-fn prepare_child(account: Option<&Account>, core_limit: Rlimit, foreground: bool, agent: Pid) -> io::Result<()> {
-    if foreground {
-        rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid())?;
+fn prepare_child(account: Option<&Account>, core_limit: Rlimit, standing: Standing, agent: Pid) -> io::Result<()> {
+    match standing {
+        Standing::Apart => {}
+        Standing::Foreground => rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid())?,
+        Standing::OwnTerminal => {
+            rustix::process::setsid()?;
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdout())?;
+        }
     }
     // SAFETY: plain calls on a local set; both are async-signal-safe (signal-safety(7)).
     unsafe {
@@ -141,89 +170,4 @@ fn prepare_child(account: Option<&Account>, core_limit: Rlimit, foreground: bool
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     Ok(())
-}
-
-/// The arguments of execve(2), laid out before the fork.
-struct Exec {
-    /// Never empty. The files to try, in the order of PATH.
-    candidates: Vec<CString>,
-    /// What `arguments` points to.
-    _owned: Vec<CString>,
-    arguments: Vec<*const c_char>,
-    environment: Vec<*const c_char>,
-}
-
-// SAFETY: the pointers are read by the one thread of the forked child alone. `arguments` points into `_owned`;
-// `environment` points into the `Prepared` that `spawn` borrows until the child was executed or has failed.
-unsafe impl Send for Exec {}
-// SAFETY: as above.
-unsafe impl Sync for Exec {}
-
-impl Exec {
-    fn new(program: &Program, environment: &Prepared) -> Result<Self, SpawnError> {
-        let name = program.command[0].as_bytes();
-        let candidates = candidates(name, environment)?;
-        let owned: Vec<CString> = program
-            .command
-            .iter()
-            .map(|argument| CString::new(argument.as_bytes()).map_err(|_| SpawnError::Nul))
-            .collect::<Result<_, _>>()?;
-        let arguments = owned.iter().map(|argument| argument.as_ptr()).chain([ptr::null()]).collect();
-        let environment = environment.strings().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
-        Ok(Self { candidates, _owned: owned, arguments, environment })
-    }
-
-    /// Tries one file after the other, as execvp(3) does. Returns only when none could be executed.
-    fn run(&self) -> io::Error {
-        let mut denied = false;
-        for candidate in &self.candidates {
-            // SAFETY: all three point to NUL-terminated strings, in NULL-terminated arrays.
-            unsafe { libc::execve(candidate.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr()) };
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG) => {}
-                Some(libc::EACCES) => denied = true,
-                _ => return error,
-            }
-        }
-        io::Error::from_raw_os_error(if denied { libc::EACCES } else { libc::ENOENT })
-    }
-}
-
-fn candidates(name: &[u8], environment: &Prepared) -> Result<Vec<CString>, SpawnError> {
-    let file = |path: Vec<u8>| CString::new(path).map_err(|_| SpawnError::Nul);
-    if name.contains(&b'/') || name.is_empty() {
-        return Ok(vec![file(name.to_vec())?]);
-    }
-    let path = environment.value(b"PATH").unwrap_or(DEFAULT_PATH);
-    path.split(|byte| *byte == b':')
-        .map(|directory| match directory {
-            b"" => file(name.to_vec()),
-            directory => file([directory, b"/", name].concat()),
-        })
-        .collect()
-}
-
-fn classify(program: &Program, environment: &Prepared, source: io::Error) -> SpawnError {
-    let name = &program.command[0];
-    let shown = name.to_string_lossy().into_owned();
-    match source.raw_os_error() {
-        Some(libc::ENOENT) => {
-            let files = candidates(name.as_bytes(), environment).unwrap_or_default();
-            let exists = files.iter().any(|file| Path::new(OsStr::from_bytes(file.as_bytes())).exists());
-            let whereabouts = if exists {
-                " (the file is there, but the interpreter that it names is not)"
-            } else if name.as_bytes().contains(&b'/') {
-                ""
-            } else {
-                " in the PATH of its environment"
-            };
-            SpawnError::NotFound { program: shown, whereabouts }
-        }
-        Some(libc::E2BIG) => SpawnError::TooLarge { program: shown },
-        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EPERM | libc::ESRCH) | None => {
-            SpawnError::Process { program: shown, source }
-        }
-        Some(_) => SpawnError::NotExecutable { program: shown, source },
-    }
 }

@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use outrigger_protocol::environment::{Entry, Environment, VariableKind};
-use outrigger_protocol::id::{AgentId, InstanceId, JoinTokenId};
+use outrigger_protocol::fetch::{FetchRefusal, FetchResponse};
+use outrigger_protocol::id::{AgentId, EnvironmentId, InstanceId, JoinTokenId, ProjectId};
 use outrigger_protocol::join_token::JoinToken;
 use outrigger_protocol::log::LogRecord;
 use outrigger_protocol::message::{
@@ -15,16 +16,19 @@ use outrigger_protocol::message::{
     EnrollRequest, EnrollResponse, ServerMessage,
 };
 use outrigger_protocol::sample::{BatchId, Sample};
-use outrigger_protocol::seal::{self, SealContext};
+use outrigger_protocol::seal::{self, FetchContext, SealContext};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{
-    Accepted, AgentConnection, CloseCode, Enrollment, Lane, ServerEndpoint, ServerLimits, ServerOptions, Writer,
-    fingerprint,
+    Accepted, AgentConnection, CloseCode, Enrollment, Fetch, Lane, ServerEndpoint, ServerLimits, ServerOptions, Writer,
+    display_fingerprint, fingerprint,
 };
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use crate::authority::Authority;
+
+/// The API token that may have environments.
+pub(crate) const API_TOKEN: &str = "ogr_0123456789abcdef_canary-of-the-token";
 
 /// Only a failure waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -37,6 +41,10 @@ pub(crate) struct Seen {
     pub(crate) batches: Vec<BatchId>,
     pub(crate) logs: Vec<LogRecord>,
     pub(crate) enrolments: usize,
+    /// Project and environment of every fetch.
+    pub(crate) fetches: Vec<(Option<String>, String)>,
+    /// Fetches are answered with this.
+    pub(crate) fetch_refusal: Option<FetchRefusal>,
     /// Every token that came with an enrolment, refused ones too.
     pub(crate) shown: Vec<JoinTokenId>,
     pub(crate) connections: usize,
@@ -100,6 +108,9 @@ pub(crate) fn settings(apply: ApplyStrategy) -> AgentSettings {
         heartbeat_interval: Duration::from_secs(1),
         apply,
         allowed_names: Vec::new(),
+        start_only: Vec::new(),
+        bake_time: None,
+        probes: Vec::new(),
     }
 }
 
@@ -159,6 +170,16 @@ impl Plane {
 
     pub(crate) fn token(&self) -> Zeroizing<String> {
         self.shared.token.reveal()
+    }
+
+    /// As `outrigger whoami` shows it.
+    pub(crate) fn ca_fingerprint(&self) -> String {
+        display_fingerprint(&fingerprint(&self.shared.authority.ca))
+    }
+
+    /// The CA's certificate, DER.
+    pub(crate) fn ca(&self) -> &[u8] {
+        &self.shared.authority.ca
     }
 
     /// Another token, good for one agent more.
@@ -307,11 +328,39 @@ async fn accept(endpoint: ServerEndpoint, shared: Arc<Shared>) {
         tokio::spawn(async move {
             match incoming.handshake().await {
                 Ok(Accepted::Enrollment(enrollment)) => enroll(enrollment, &shared).await,
+                Ok(Accepted::Fetch(fetch)) => lend(fetch, &shared).await,
                 Ok(Accepted::Agent(connection)) => converse(connection, &shared).await,
                 Err(_) => {}
             }
         });
     }
+}
+
+/// Lends what it offers to whoever shows [`API_TOKEN`].
+async fn lend(mut fetch: Fetch, shared: &Shared) {
+    let Ok(request) = fetch.request().await else { return };
+    let (mut refusal, mut offer) = (None, None);
+    shared.note(|seen| {
+        seen.fetches.push((request.project.clone(), request.environment.clone()));
+        refusal = seen.fetch_refusal;
+        offer.clone_from(&seen.offer);
+    });
+    let refusal = refusal.or_else(|| (request.token.as_str() != API_TOKEN).then_some(FetchRefusal::BadToken));
+    let response = match (refusal, offer) {
+        (Some(reason), _) => FetchResponse::Refused { reason, message: "said by the test".to_owned() },
+        (None, None) => FetchResponse::Refused { reason: FetchRefusal::NotFound, message: String::new() },
+        (None, Some((generation, environment))) => {
+            let context = FetchContext {
+                project: ProjectId::from_bytes([1; 16]),
+                environment: EnvironmentId::from_bytes([2; 16]),
+                generation,
+            };
+            let sealed = seal::seal(&request.seal_key, &environment.encode().unwrap(), &context).unwrap();
+            let config = ConfigRef { generation, hash: environment.hash() };
+            FetchResponse::Lent { project: context.project, environment: context.environment, config, sealed }
+        }
+    };
+    let _ = fetch.respond(response).await;
 }
 
 async fn enroll(mut enrollment: Enrollment, shared: &Shared) {

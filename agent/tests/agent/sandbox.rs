@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::plane::{DEADLINE, Plane};
+use crate::plane::{API_TOKEN, DEADLINE, Plane};
 
 /// A step of a wait that nothing announces.
 const STEP: Duration = Duration::from_millis(10);
@@ -53,6 +53,23 @@ impl Sandbox {
         run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         with_default_signals(&mut run);
         run
+    }
+
+    /// `exec` with these options, not yet started; the API token is in the environment, what is kept in a directory of
+    /// this sandbox.
+    pub(crate) fn exec<S: AsRef<OsStr>>(&self, plane: &Plane, options: &[&str], command: &[S]) -> Command {
+        let mut exec = Command::new(env!("CARGO_BIN_EXE_outrigger-agent"));
+        exec.arg("exec").args(["--control-plane", &self.address, "--ca-fingerprint", &plane.ca_fingerprint()]);
+        exec.args(["--environment", "staging"]).args(options).arg("--").args(command);
+        exec.env("OUTRIGGER_TOKEN", API_TOKEN).env("XDG_CACHE_HOME", self.directory.path());
+        exec.stdin(Stdio::null());
+        with_default_signals(&mut exec);
+        exec
+    }
+
+    /// Where `exec` keeps what came.
+    pub(crate) fn cache_dir(&self) -> PathBuf {
+        self.file("outrigger-agent")
     }
 
     /// `run` with this token instead of the first.

@@ -25,7 +25,7 @@ pub(crate) async fn require(
     next: Next,
 ) -> Result<Response, ApiError> {
     let mut actor = state.catalog.authenticate(bearer(request.headers())?).await?;
-    actor.origin = origin(request.headers(), request.extensions());
+    actor.origin = Origin { session: actor.origin.session, ..origin(request.headers(), request.extensions()) };
     request.extensions_mut().insert(actor);
     Ok(next.run(request).await)
 }
@@ -47,6 +47,7 @@ pub(crate) fn origin(headers: &HeaderMap, extensions: &Extensions) -> Origin {
         address,
         user_agent: user_agent.map(|text| text.chars().take(256).collect()),
         request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
+        session: None,
     }
 }
 

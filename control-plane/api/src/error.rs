@@ -151,6 +151,9 @@ impl From<CatalogError> for ApiError {
                 "idempotency_mismatch",
                 "conflict: this Idempotency-Key was used before with another request",
             ),
+            error @ CatalogError::KeyExhausted { .. } => {
+                Self::new(StatusCode::CONFLICT, "key_exhausted", format!("conflict: {error}"))
+            }
             CatalogError::Full => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "storage_full",
@@ -179,5 +182,17 @@ impl From<EngineError> for ApiError {
             error @ EngineError::UnusablePolicy { .. } => Self::conflict(error),
             other => Self::internal(&other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_used_up_is_a_conflict_that_says_what_to_do() {
+        let error = ApiError::from(CatalogError::KeyExhausted { limit: 1 << 32 });
+        assert_eq!((error.status, error.code), (StatusCode::CONFLICT, "key_exhausted"));
+        assert!(error.error.contains("4294967296") && error.error.contains("new project"), "{}", error.error);
     }
 }

@@ -4,7 +4,7 @@ mod json;
 
 use std::str::FromStr;
 
-use axum::body::{Bytes, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -54,6 +54,14 @@ pub(crate) struct BinaryMutation {
     pub(crate) body: Bytes,
 }
 
+/// A change whose body is a file, and what the query says of it.
+#[derive(Debug)]
+pub(crate) struct FileMutation<T> {
+    pub(crate) actor: Actor,
+    pub(crate) query: T,
+    pub(crate) body: Bytes,
+}
+
 impl<T: DeserializeOwned> FromRequest<ApiState> for Anonymous<T> {
     type Rejection = ApiError;
 
@@ -84,17 +92,37 @@ impl FromRequest<ApiState> for BinaryMutation {
     }
 }
 
+impl<T: DeserializeOwned + Send> FromRequest<ApiState> for FileMutation<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let Query(query) = Query::<T>::from_request_parts(&mut parts, state).await?;
+        let (parts, body) = read(parts, body, state, JSON_BODY_BYTES).await?;
+        let (actor, _, body) = authenticated(parts, body, state).await?;
+        Ok(Self { actor, query, body })
+    }
+}
+
 async fn change(request: Request, state: &ApiState, limit: usize) -> Result<(Actor, Parts, Bytes), ApiError> {
-    let (mut parts, bytes) = split(request, state, limit).await?;
+    let (parts, bytes) = split(request, state, limit).await?;
+    authenticated(parts, bytes, state).await
+}
+
+async fn authenticated(mut parts: Parts, bytes: Bytes, state: &ApiState) -> Result<(Actor, Parts, Bytes), ApiError> {
     let Caller(mut actor) = Caller::from_request_parts(&mut parts, state).await?;
     actor.idempotency = idempotency(&parts, &bytes)?;
     Ok((actor, parts, bytes))
 }
 
-/// No change takes parameters in its query: one that is there was meant to do something.
+/// Most changes take no parameters in their query: one that is there was meant to do something.
 async fn split(request: Request, state: &ApiState, limit: usize) -> Result<(Parts, Bytes), ApiError> {
     let (mut parts, body) = request.into_parts();
     Query::<NoParameters>::from_request_parts(&mut parts, state).await?;
+    read(parts, body, state, limit).await
+}
+
+async fn read(parts: Parts, body: Body, state: &ApiState, limit: usize) -> Result<(Parts, Bytes), ApiError> {
     let too_large =
         || ApiError::too_large(format_args!("the body has more than the {limit} bytes that this route takes"));
     // A length that is announced is refused before anything of it is sent; the layers count what comes unannounced.
@@ -120,7 +148,9 @@ fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<Idempotency>, ApiErr
         .filter(|key| (1..=IDEMPOTENCY_KEY_BYTES).contains(&key.len()))
         .ok_or_else(|| ApiError::malformed("Idempotency-Key has to be 1 to 128 printable ASCII characters"))?;
     let mut digest = Context::new(&SHA256);
-    for part in [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), body] {
+    // The few changes with a query mean another thing with another one.
+    let query = parts.uri.query().map(str::as_bytes);
+    for part in [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), body].into_iter().chain(query) {
         digest.update(&part.len().to_be_bytes());
         digest.update(part);
     }

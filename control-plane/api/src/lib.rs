@@ -14,6 +14,7 @@ mod envelope;
 mod error;
 mod extract;
 mod layers;
+mod repeat;
 mod routes;
 mod shape;
 mod state;

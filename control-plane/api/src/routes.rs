@@ -5,6 +5,7 @@ mod audit;
 mod deployments;
 mod description;
 mod environments;
+mod files;
 mod generations;
 mod health;
 mod instances;
@@ -67,6 +68,7 @@ fn guarded() -> OpenApiRouter<ApiState> {
         .merge(environments::routes())
         .merge(variables::routes())
         .merge(generations::routes())
+        .merge(files::routes())
         .merge(deployments::routes())
         .merge(instances::routes())
         .merge(metrics::routes())

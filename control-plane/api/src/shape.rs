@@ -8,9 +8,12 @@ pub(crate) mod audit;
 pub(crate) mod decision;
 pub(crate) mod deployment;
 pub(crate) mod environment;
+pub(crate) mod file;
+pub(crate) mod history;
 pub(crate) mod instance;
 pub(crate) mod metric;
 pub(crate) mod policy;
+pub(crate) mod probe;
 pub(crate) mod project;
 
 use crate::error::{ApiError, Detail};

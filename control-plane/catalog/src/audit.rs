@@ -1,19 +1,130 @@
-//! The audit log: one per organisation, written by every mutation, read here.
+//! The audit log: one per organisation, written by every mutation, read and verified here.
 
-use crate::catalog::Catalog;
+mod chain;
+mod verify;
+
+use std::time::Duration;
+
+use outrigger_protocol::id::{OrganizationId, ProjectId};
+use outrigger_protocol::time::UnixMillis;
+use outrigger_secrets::AuditKeys;
+use outrigger_store::{Direction, SharedLink};
+
+pub(crate) use chain::AuditHead;
+pub use verify::{AuditFault, AuditVerification};
+
+use crate::catalog::{Catalog, READ, decode};
 use crate::error::CatalogError;
 use crate::keys;
-use crate::model::{Actor, AuditEntry, Role};
+use crate::model::{Actor, AuditAction, AuditEntry, Role};
 use crate::page::{Listing, Page};
 
+/// Entries that one read with a filter looks at, at most; a page may then be short and still have a next one.
+const LOOKED_AT: usize = 10_000;
+/// Of them in one go.
+const STRETCH: usize = 500;
+/// How far the times of entries may be out of their order: a mutation takes its time before it is committed, and a clock
+/// may be set back.
+const DISORDER: Duration = Duration::from_secs(60 * 60);
+
+/// Which entries are asked for: those for which all that is given holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    pub project: Option<ProjectId>,
+    pub actor: Option<String>,
+    pub action: Option<AuditAction>,
+    /// Inclusive.
+    pub from: Option<UnixMillis>,
+    /// Exclusive.
+    pub to: Option<UnixMillis>,
+    pub page: Page,
+}
+
+impl From<Page> for AuditQuery {
+    /// All entries.
+    fn from(page: Page) -> Self {
+        Self { page, ..Self::default() }
+    }
+}
+
+impl AuditQuery {
+    fn matches(&self, entry: &AuditEntry) -> bool {
+        self.project.is_none_or(|project| entry.project == Some(project))
+            && self.actor.as_ref().is_none_or(|actor| entry.actor == *actor)
+            && self.action.is_none_or(|action| entry.action == action)
+            && self.from.is_none_or(|from| entry.at >= from)
+            && self.to.is_none_or(|to| entry.at < to)
+    }
+
+    /// Whether nothing older than this entry can match.
+    fn ends_at(&self, entry: &AuditEntry) -> bool {
+        self.from.is_some_and(|from| entry.at.saturating_add(DISORDER) < from)
+    }
+
+    fn is_of_all(&self) -> bool {
+        *self == Self::from(self.page.clone())
+    }
+}
+
 impl Catalog {
-    /// What was done in the actor's organisation, newest first.
+    /// What was done in the actor's organisation, newest first. Viewer.
     ///
     /// # Errors
     /// [`CatalogError::Validation`] for a bad page.
-    pub async fn audit(&self, actor: &Actor, page: Page) -> Result<Listing<AuditEntry>, CatalogError> {
+    pub async fn audit(
+        &self,
+        actor: &Actor,
+        query: impl Into<AuditQuery>,
+    ) -> Result<Listing<AuditEntry>, CatalogError> {
         actor.require(Role::Viewer)?;
-        let limit = page.size()?;
-        self.page_of_log(&keys::audit_log(actor.organization), &page, limit).await
+        let query = query.into();
+        let limit = query.page.size()?;
+        let log = keys::audit_log(actor.organization);
+        // The oldest position that was looked at, behind which to go on.
+        let mut reached = query.page.position::<8>()?.map(u64::from_be_bytes);
+        let stretch = if query.is_of_all() { limit } else { STRETCH };
+        let (mut items, mut looked_at) = (Vec::new(), 0);
+        while items.len() < limit && looked_at < LOOKED_AT {
+            let from = match reached {
+                // Behind the oldest entry there is nothing.
+                Some(0) => return Ok(Listing::new(items, None)),
+                Some(last) => last - 1,
+                None => u64::MAX,
+            };
+            let found = self.store().read_log(&log, from, stretch, Direction::Backward).await.map_err(READ)?;
+            for (index, stored) in found.entries.iter().enumerate() {
+                reached = Some(stored.position);
+                let entry: AuditEntry = decode(chain::parse(&stored.value).row)?;
+                if query.ends_at(&entry) {
+                    return Ok(Listing::new(items, None));
+                }
+                if query.matches(&entry) {
+                    items.push(entry);
+                }
+                let is_last = !found.more && index + 1 == found.entries.len();
+                if is_last {
+                    return Ok(Listing::new(items, None));
+                }
+                if items.len() == limit {
+                    break;
+                }
+            }
+            if found.entries.is_empty() {
+                return Ok(Listing::new(items, None));
+            }
+            looked_at += found.entries.len();
+        }
+        let reached = reached.map(u64::to_be_bytes);
+        Ok(Listing::new(items, reached.as_ref().map(<[u8; 8]>::as_slice)))
+    }
+
+    /// The keys of an organisation's audit log.
+    pub(crate) fn audit_keys(&self, organization: OrganizationId) -> AuditKeys {
+        AuditKeys::derive(self.master(), organization)
+    }
+
+    /// What makes entries part of an organisation's audit log.
+    pub(crate) fn audit_link(&self, organization: OrganizationId) -> SharedLink {
+        SharedLink::new(chain::Chain { organization, keys: self.audit_keys(organization) })
     }
 }

@@ -58,6 +58,7 @@ impl Catalog {
             }
             draft.put(keys::home::deployment(deployment.id), &Home(organization));
             draft.put(keys::deployment(organization, deployment.id), &deployment);
+            draft.concerns(spec.project);
             draft.audit(AuditAction::Create, deployment.id, &format!("deployment {}", spec.name));
             draft.then(deployment)
         })
@@ -133,7 +134,8 @@ impl Catalog {
     /// Developer.
     ///
     /// # Errors
-    /// As [`create_deployment`](Self::create_deployment); [`CatalogError::Conflict`] when it is destroyed.
+    /// As [`create_deployment`](Self::create_deployment); [`CatalogError::Validation`] also when it runs and could not
+    /// with the environment or the allowed names that it is to have; [`CatalogError::Conflict`] when it is destroyed.
     pub async fn update_deployment(
         &self,
         actor: &Actor,
@@ -164,7 +166,7 @@ impl Catalog {
         binding: PolicyBinding,
     ) -> Result<Deployment, CatalogError> {
         let mut problems = Problems::default();
-        problems.binding(&binding);
+        problems.binding("", &binding);
         problems.into_result()?;
         let binding = &binding;
         self.mutate(actor, Role::Developer, "bind policy", async |mut draft| {
@@ -210,13 +212,17 @@ impl Catalog {
         spec: &DeploymentSpec,
         detail: &str,
     ) -> Result<(), CatalogError> {
-        let Deployment { id, organization, spec: present, .. } = &row.value;
+        let Deployment { id, organization, spec: present, status, .. } = &row.value;
         if spec.project != present.project {
             return Err(CatalogError::invalid("projectId", "cannot be changed"));
         }
         if spec.environment != present.environment {
             draft.delete(keys::deployment_of_environment(*organization, present.environment, *id));
             self.enter_environment(draft, *organization, *id, spec).await?;
+        }
+        let other_demands = spec.environment != present.environment || spec.allowed_names != present.allowed_names;
+        if status.is_started() && other_demands {
+            self.demand_runnable(draft, *organization, spec).await?;
         }
         let (before, after) = (policies_of(present), policies_of(spec));
         for policy in before.difference(&after) {
@@ -225,6 +231,7 @@ impl Catalog {
         for policy in after.difference(&before) {
             self.use_policy(draft, *organization, *id, *policy).await?;
         }
+        draft.concerns(spec.project);
         draft.audit(AuditAction::Update, id, detail);
         Ok(())
     }
@@ -282,6 +289,7 @@ impl Catalog {
             };
             draft.put(keys::gone_deployment(organization, id), &gone);
             draft.event(&status_event(&draft, &gone, status));
+            draft.concerns(gone.spec.project);
             draft.audit(AuditAction::Delete, id, &format!("deployment {}", gone.spec.name));
             draft.then(gone)
         })
@@ -305,17 +313,24 @@ impl Catalog {
             return Err(CatalogError::conflict("a deployment is destroyed by deleting it"));
         }
         let reason = &reason;
-        self.mutate(actor, Role::Developer, "set status", async |mut draft| {
+        self.mutate(actor, Role::Developer, "set status", async |draft| {
             let row = self.live_deployment(actor.organization, id).await?;
-            let status_reason = reason.as_deref().map(|text| clip(text, STATUS_REASON_BYTES));
-            if row.value.status == status && row.value.status_reason == status_reason {
-                return Ok(Decided::Already(row.value));
-            }
-            let deployment = Deployment { status, status_reason, updated_at: draft.now, ..row.value.clone() };
-            draft.replace(&row, &deployment);
-            draft.event(&status_event(&draft, &deployment, row.value.status));
-            draft.audit(AuditAction::Update, id, &format!("{} -> {}", row.value.status.name(), status.name()));
-            draft.then(deployment)
+            decide_moved(draft, row, status, reason.as_deref())
+        })
+        .await
+    }
+
+    /// Has a deployment begin to run: it is [`DeploymentStatus::Provisioning`] from now on, and a change with which it
+    /// could not run is refused. Developer.
+    ///
+    /// # Errors
+    /// [`CatalogError::Validation`] names every required variable without a value and every name that the deployment
+    /// does not allow; [`CatalogError::NotFound`]; [`CatalogError::Conflict`] when it is destroyed.
+    pub async fn begin_deployment(&self, actor: &Actor, id: DeploymentId) -> Result<Deployment, CatalogError> {
+        self.mutate(actor, Role::Developer, "begin deployment", async |mut draft| {
+            let row = self.live_deployment(actor.organization, id).await?;
+            self.demand_runnable(&mut draft, actor.organization, &row.value.spec).await?;
+            decide_moved(draft, row, DeploymentStatus::Provisioning, None)
         })
         .await
     }
@@ -333,6 +348,7 @@ impl Catalog {
             let deployment = Deployment { paused, updated_at: draft.now, ..row.value.clone() };
             draft.replace(&row, &deployment);
             let detail = if paused { "paused automatic scaling" } else { "resumed automatic scaling" };
+            draft.concerns(deployment.spec.project);
             draft.audit(AuditAction::Update, id, detail);
             draft.then(deployment)
         })
@@ -380,6 +396,25 @@ impl Catalog {
         }
         Ok(deployments)
     }
+}
+
+fn decide_moved(
+    mut draft: Draft,
+    row: Row<Deployment>,
+    status: DeploymentStatus,
+    reason: Option<&str>,
+) -> Result<Decided<Deployment>, CatalogError> {
+    let status_reason = reason.map(|text| clip(text, STATUS_REASON_BYTES));
+    if row.value.status == status && row.value.status_reason == status_reason {
+        return Ok(Decided::Already(row.value));
+    }
+    let deployment = Deployment { status, status_reason, updated_at: draft.now, ..row.value.clone() };
+    draft.replace(&row, &deployment);
+    draft.event(&status_event(&draft, &deployment, row.value.status));
+    let detail = format!("{} -> {}", row.value.status.name(), status.name());
+    draft.concerns(deployment.spec.project);
+    draft.audit(AuditAction::Update, deployment.id, &detail);
+    draft.then(deployment)
 }
 
 fn decide_respecified(

@@ -208,6 +208,7 @@ impl Catalog {
             phase: InstancePhase::Running,
             endpoint: None,
             agent: Some(agent),
+            outside: true,
             created_at: draft.now,
             updated_at: draft.now,
         };

@@ -1,7 +1,7 @@
 //! Environments: the named configurations of a project.
 
 use outrigger_protocol::id::{EnvironmentId, OrganizationId, ProjectId};
-use outrigger_store::Compare;
+use outrigger_store::{Compare, Revision};
 
 use crate::catalog::{Catalog, Row, random};
 use crate::error::CatalogError;
@@ -12,6 +12,7 @@ use crate::page::{Listing, Page};
 use crate::projects::PROJECT;
 use crate::record::{Empty, ProjectRow};
 use crate::validate::{DESCRIPTION_BYTES, Problems};
+use crate::variables::{Cause, Publication};
 
 pub(crate) const ENVIRONMENT: &str = "environment";
 
@@ -26,6 +27,8 @@ pub struct NewEnvironment {
     pub name: String,
     pub description: String,
     pub is_active: bool,
+    /// The environment of the same project whose variables this one begins with.
+    pub extends: Option<EnvironmentId>,
 }
 
 /// What is to be different; absent stays as it is.
@@ -35,14 +38,17 @@ pub struct EnvironmentUpdate {
     pub name: Option<String>,
     pub description: Option<String>,
     pub is_active: Option<bool>,
+    /// `Some(None)`: it extends none any more.
+    pub extends: Option<Option<EnvironmentId>>,
 }
 
 impl Catalog {
-    /// Makes an environment without variables. Admin.
+    /// Makes an environment without variables of its own. Admin.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] for the project; [`CatalogError::Conflict`] when the project has an environment of
-    /// that stage and name.
+    /// that stage and name; [`CatalogError::Validation`] when it extends one that the project does not have, or when a
+    /// reference of another environment would not be clear any more.
     pub async fn create_environment(&self, actor: &Actor, new: NewEnvironment) -> Result<Environment, CatalogError> {
         check(&new.name, &new.description)?;
         let (new, organization) = (&new, actor.organization);
@@ -57,13 +63,14 @@ impl Catalog {
                 let what = format!("the project has {MAX_ENVIRONMENTS} environments, which is the most");
                 return Err(CatalogError::conflict(what));
             }
-            let environment = Environment {
+            let mut environment = Environment {
                 id: EnvironmentId::new(draft.now, random()),
                 project: new.project,
                 stage: new.stage,
                 name: new.name.clone(),
                 description: new.description.clone(),
                 is_active: new.is_active,
+                extends: new.extends,
                 generation: 0,
                 created_at: draft.now,
                 updated_at: draft.now,
@@ -73,8 +80,10 @@ impl Catalog {
             draft.mark(keys::fence(organization, new.project.to_bytes()));
             draft.mark(name);
             draft.mark(keys::environment_of(organization, new.project, environment.id));
-            draft.put(keys::environment(organization, environment.id), &environment);
+            let publication = Publication { actor, root: environment.id, message: "", cause: Cause::Everything };
+            environment.generation = self.publish_environment(&mut draft, None, &environment, &publication).await?;
             let detail = format!("{} environment {}", new.stage.name(), new.name);
+            draft.concerns(environment.project);
             draft.audit(AuditAction::Create, environment.id, &detail);
             draft.then(environment)
         })
@@ -118,10 +127,12 @@ impl Catalog {
         self.expect_row(keys::environment(organization, id), ENVIRONMENT).await
     }
 
-    /// Changes what an environment is called and is for; its variables are another matter. Admin.
+    /// Changes what an environment is called, is for, and extends; its variables are another matter. Admin.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] when the new stage and name are taken.
+    /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] when the new stage and name are taken;
+    /// [`CatalogError::Validation`] when it, or an environment that extends or refers to it, could not be put together
+    /// any more.
     pub async fn update_environment(
         &self,
         actor: &Actor,
@@ -137,12 +148,14 @@ impl Catalog {
                 name: update.name.clone().unwrap_or_else(|| present.name.clone()),
                 description: update.description.clone().unwrap_or_else(|| present.description.clone()),
                 is_active: update.is_active.unwrap_or(present.is_active),
+                extends: update.extends.unwrap_or(present.extends),
                 ..present.clone()
             };
             check(&environment.name, &environment.description)?;
             if environment == *present {
                 return Ok(Decided::Already(environment));
             }
+            let old_names = (present.stage, present.is_active, present.name.as_str());
             let name = |of: &Environment| keys::environment_name(organization, of.project, of.stage, &of.name);
             let (old, new) = (name(present), name(&environment));
             if old != new {
@@ -154,8 +167,17 @@ impl Catalog {
                 draft.mark(new);
             }
             environment.updated_at = draft.now;
-            draft.replace(&row, &environment);
+            let is_renamed = old_names != (environment.stage, environment.is_active, environment.name.as_str());
+            let cause = match (is_renamed, environment.extends != present.extends) {
+                (true, true) => Cause::Everything,
+                (true, false) => Cause::Name,
+                (false, _) => Cause::Content,
+            };
+            let publication = Publication { actor, root: id, message: "", cause };
+            environment.generation =
+                self.publish_environment(&mut draft, Some(&row), &environment, &publication).await?;
             let detail = format!("{} environment {}", environment.stage.name(), environment.name);
+            draft.concerns(environment.project);
             draft.audit(AuditAction::Update, id, &detail);
             draft.then(environment)
         })
@@ -165,11 +187,13 @@ impl Catalog {
     /// Deletes an environment with all its generations. Admin.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] while a deployment that is not destroyed uses it.
+    /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] while a deployment that is not destroyed uses it, or an
+    /// environment extends or refers to it, which is named.
     pub async fn delete_environment(&self, actor: &Actor, id: EnvironmentId) -> Result<(), CatalogError> {
         let organization = actor.organization;
         self.mutate(actor, Role::Admin, "delete environment", async |mut draft| {
             let row = self.environment_row(organization, id).await?;
+            self.detach_environment(&mut draft, &row.value).await?;
             let fence = keys::fence(organization, id.to_bytes());
             let users = self.row::<Empty>(fence.clone()).await?;
             if self.any(&keys::deployments_of_environment(organization, id)).await? {
@@ -181,6 +205,7 @@ impl Catalog {
             draft.delete(keys::environment_of(organization, *project, id));
             draft.delete(keys::environment_name(organization, *project, *stage, name));
             Self::erase_environment(&mut draft, organization, id);
+            draft.concerns(*project);
             draft.audit(AuditAction::Delete, id, &format!("{} environment {name}", stage.name()));
             draft.then(())
         })
@@ -194,7 +219,17 @@ impl Catalog {
         organization: OrganizationId,
         project: ProjectId,
     ) -> Result<Vec<EnvironmentId>, CatalogError> {
-        let rows = self.rows::<Empty>(&keys::environments_of(organization, project), None).await?;
+        self.environments_of_at(organization, project, self.store().revision()).await
+    }
+
+    /// The environments of a project at a revision.
+    pub(crate) async fn environments_of_at(
+        &self,
+        organization: OrganizationId,
+        project: ProjectId,
+        at: Revision,
+    ) -> Result<Vec<EnvironmentId>, CatalogError> {
+        let rows = self.rows::<Empty>(&keys::environments_of(organization, project), Some(at)).await?;
         Ok(rows.iter().filter_map(|row| keys::last_id(&row.key)).map(EnvironmentId::from_bytes).collect())
     }
 }

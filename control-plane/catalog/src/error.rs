@@ -41,8 +41,11 @@ pub enum CatalogError {
     Open { row: &'static str, source: OpenSealedError },
     #[error("the {row} could not be sealed")]
     Seal { row: &'static str, source: SealError },
-    /// The key has sealed as many values as its nonces allow; it has to be rotated first.
-    #[error("the project's data key has reached its limit of {limit} encryptions")]
+    /// The key has sealed as many values as its nonces allow. Only another project has another key.
+    #[error(
+        "the project's data key has sealed {limit} values, which is all that it is good for; keep further secrets in a \
+         new project, which has a key of its own"
+    )]
     KeyExhausted { limit: u64 },
     /// A stored component is not what its digest says.
     #[error("the stored policy component is damaged")]

@@ -74,7 +74,20 @@ impl Catalog {
         }
     }
 
-    async fn generation_row(
+    /// A generation with what it is made of, be it the one before the first.
+    pub(crate) async fn generation_row_or_beginning(
+        &self,
+        organization: OrganizationId,
+        environment: &Environment,
+        number: u64,
+    ) -> Result<GenerationRow, CatalogError> {
+        match number {
+            0 => Ok(GenerationRow::alone(beginning(environment))),
+            number => self.generation_row(organization, environment.id, number).await,
+        }
+    }
+
+    pub(crate) async fn generation_row(
         &self,
         organization: OrganizationId,
         environment: EnvironmentId,

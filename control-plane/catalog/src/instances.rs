@@ -4,6 +4,7 @@
 //! start of the control plane finds it among the pending ones. The intent's id is the driver's idempotency key.
 
 use outrigger_protocol::id::{DeploymentId, EventId, InstanceId, IntentId, OrganizationId};
+use outrigger_store::Compare;
 
 use crate::catalog::{Catalog, Row, random};
 use crate::error::CatalogError;
@@ -14,6 +15,8 @@ use crate::record::{Home, InstanceHome};
 
 pub(crate) const INSTANCE: &str = "instance";
 const INTENT: &str = "intent";
+/// Instances of one transaction that revokes: two compares each, well below the store's limit.
+const REVOKED_AT_ONCE: usize = 200;
 
 /// What came of carrying an intent out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +162,9 @@ impl Catalog {
     }
 
     /// Writes down that an instance ended on its own. Its agent's identity ends with it: should it turn up again, it is
-    /// turned away. An instance that is gone already changes nothing. For the control plane itself.
+    /// turned away. One that joined from outside keeps its identity for as long as the row is kept: it may only have been
+    /// away, and [`instance_returned`](Self::instance_returned) takes it back. An instance that is gone already changes
+    /// nothing. For the control plane itself.
     ///
     /// Returns the instance as it is now; replacing it is the caller's.
     ///
@@ -178,7 +183,9 @@ impl Catalog {
                 return Ok(Decided::Already(row.value));
             }
             let gone = Instance { phase: InstancePhase::Gone, updated_at: draft.now, ..row.value.clone() };
-            self.retire_agent(&mut draft, &gone).await?;
+            if !gone.outside {
+                self.retire_agent(&mut draft, &gone).await?;
+            }
             draft.replace(&row, &gone);
             draft.event(&Event {
                 id: EventId::new(draft.now, random()),
@@ -193,6 +200,68 @@ impl Catalog {
             draft.then(gone)
         })
         .await
+    }
+
+    /// Writes down that an instance from outside, which was taken for lost, is there again. Any other instance is left
+    /// as it is. For the control plane itself.
+    ///
+    /// Returns the instance as it is now.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`].
+    pub async fn instance_returned(
+        &self,
+        organization: OrganizationId,
+        id: InstanceId,
+    ) -> Result<Instance, CatalogError> {
+        let first = self.draft(&Actor::system(organization));
+        self.mutate_afresh(first, async |mut draft| {
+            let row = self.instance_by_id(organization, id).await?;
+            if !row.value.outside || row.value.phase != InstancePhase::Gone {
+                return Ok(Decided::Already(row.value));
+            }
+            let deployment = self.live_deployment(organization, row.value.deployment).await?;
+            draft.when(Compare::Present(deployment.key));
+            draft.mark(keys::fence(organization, row.value.deployment.to_bytes()));
+            let back = Instance { phase: InstancePhase::Running, updated_at: draft.now, ..row.value.clone() };
+            draft.replace(&row, &back);
+            draft.audit(AuditAction::Update, id, "came back");
+            draft.then(back)
+        })
+        .await
+    }
+
+    /// Ends the identities of all agents that joined a deployment from outside, a few hundred in one transaction, and
+    /// writes their instances off: the deployment is about to be destroyed. For the control plane itself, on the
+    /// actor's behalf.
+    ///
+    /// # Errors
+    /// Those of reading and writing; the rest is left to a repetition.
+    pub async fn revoke_outside(&self, actor: &Actor, deployment: DeploymentId) -> Result<(), CatalogError> {
+        let organization = actor.organization;
+        loop {
+            let left = self
+                .mutate_afresh(self.draft(actor), async |mut draft| {
+                    let rows = self.instances_of(organization, deployment).await?;
+                    let is_left = |row: &Row<Instance>| row.value.outside && row.value.phase != InstancePhase::Gone;
+                    let mut outside: Vec<Row<Instance>> = rows.into_iter().filter(is_left).collect();
+                    if outside.is_empty() {
+                        return Ok(Decided::Already(0));
+                    }
+                    let later = outside.split_off(outside.len().min(REVOKED_AT_ONCE));
+                    for row in &outside {
+                        self.retire_agent(&mut draft, &row.value).await?;
+                        let gone = Instance { phase: InstancePhase::Gone, updated_at: draft.now, ..row.value.clone() };
+                        draft.replace(row, &gone);
+                        draft.audit(AuditAction::Delete, gone.id, "revoked with its deployment");
+                    }
+                    draft.then(later.len())
+                })
+                .await?;
+            if left == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// The identity of an instance's agent ends.

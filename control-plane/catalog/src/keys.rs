@@ -15,6 +15,8 @@
 //! | `environment` | environment | environment |
 //! | `environment-of` | project, environment | (index) |
 //! | `environment-name` | project, stage, name | environment (uniqueness) |
+//! | `environment-graph` | project | written whenever it changes which environments there are and what they are made of |
+//! | `environment-dependent` | project, environment, dependent | (index) whose effective content depends on it |
 //! | `generation` | environment, number | generation: who, when, and which version of each variable |
 //! | `variable` | environment, name | the newest version of a variable |
 //! | `variable-old` | environment, name, generation | a version that a later generation replaced |
@@ -33,10 +35,11 @@
 //! | `idempotency` | subject, key | request digest and sealed results |
 //! | `fence` | parent's id | written whenever a child is added: see [`fence`] |
 //! | `erase` | environment | rows that are still to be deleted |
+//! | `audit-head` | | where the audit log ends, signed |
 //!
 //! | tenant log | rest of the name | entries |
 //! |---|---|---|
-//! | `audit` | | every mutation |
+//! | `audit` | | every mutation, each entry with the hash of the one before |
 //! | `decisions` | deployment | decisions before the latest |
 //! | `events` | deployment | events |
 //!
@@ -127,6 +130,12 @@ rows! {
     tenant environments_of(project: ProjectId) = "environment-of";
     tenant environment_of(project: ProjectId, id: EnvironmentId) = "environment-of";
     tenant environment_names(project: ProjectId) = "environment-name";
+    /// Rewritten whenever what environments are made of changes: which there are, how they are called, and which of
+    /// them depend on which.
+    tenant environment_graph(project: ProjectId) = "environment-graph";
+    tenant dependents_of_project(project: ProjectId) = "environment-dependent";
+    tenant dependents(project: ProjectId, environment: EnvironmentId) = "environment-dependent";
+    tenant dependent(project: ProjectId, environment: EnvironmentId, id: EnvironmentId) = "environment-dependent";
     tenant generations(environment: EnvironmentId) = "generation";
     tenant variables(environment: EnvironmentId) = "variable";
     tenant old_variables(environment: EnvironmentId) = "variable-old";
@@ -150,12 +159,15 @@ rows! {
     tenant policy_uses(policy: PolicyId) = "policy-use";
     tenant policy_use(policy: PolicyId, deployment: DeploymentId) = "policy-use";
     tenant idempotencies() = "idempotency";
+    tenant audit_head() = "audit-head";
     tenant erasures() = "erase";
     tenant erasure(environment: EnvironmentId) = "erase";
 }
 
 /// A row without content that is rewritten whenever something is added below a parent. Adding does not compare it, so
-/// that additions never hinder each other; deleting the parent does, and so notices one that it has not seen.
+/// that additions never hinder each other; deleting the parent does, and so notices one that it has not seen. An
+/// environment's is rewritten also when a deployment begins to run with it, which a change that it could not run with
+/// notices in the same way.
 pub(crate) fn fence(organization: OrganizationId, parent: [u8; 16]) -> Key {
     tenant(organization, "fence").array(&parent).build()
 }

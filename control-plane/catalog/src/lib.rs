@@ -12,7 +12,7 @@
 //! | role | may |
 //! |---|---|
 //! | viewer | read, except secrets |
-//! | developer | change variables, deployments, join tokens, policies |
+//! | developer | change variables, deployments, join tokens, policies; run a program with an environment |
 //! | admin | create, change and delete projects and environments, reveal secrets, revoke agents |
 //! | owner | as admin; the operator and the control plane act as owners |
 //!
@@ -22,13 +22,19 @@
 //! are arranged so that only one of them is visible: the chunks of a large component are written before the row that
 //! names it, and what an erased environment leaves behind is deleted after the row that led to it.
 //!
+//! **Environments among themselves.** One may extend another and refer to others; what that comes to is the pure crate
+//! `outrigger-configuration`'s to say. A change is published together with every environment that depends on what is
+//! changed, in the same transaction, or refused when one of them could not be put together any more
+//! (`variables/publish.rs`). So what is delivered is always what the newest generation says, whoever changed what.
+//!
 //! **Secrets.** A variable that is marked secret, or is so by its kind, is sealed under its project's data key for its
 //! exact place (organisation, project, environment, name, generation, key). Data keys are wrapped by the master key,
 //! which never touches the storage; [`Catalog::open`] refuses a master key that is not the one that protects the
 //! database, and never makes up for a missing one.
 //!
 //! What must never be true: a plaintext secret in a row, an error or an audit entry; a change without its audit entry;
-//! a generation of an environment that is used twice or goes back; an effect on the outside that was not written down
+//! a generation of an environment that is used twice or goes back; one whose content hash is not that of what it is put
+//! together from; an effect on the outside that was not written down
 //! first.
 
 mod accounts;
@@ -41,6 +47,7 @@ mod enrolment;
 mod environments;
 mod erasure;
 mod error;
+mod export;
 mod generations;
 mod idempotency;
 mod instances;
@@ -58,6 +65,7 @@ mod validate;
 mod variables;
 
 pub use accounts::NewAccount;
+pub use audit::{AuditFault, AuditQuery, AuditVerification};
 pub use catalog::{Catalog, Clock};
 pub use changes::{Change, Changes};
 pub use enrolment::{EnrollGrant, JOIN_TOKEN_TTL, MAX_JOIN_TOKEN_TTL};
@@ -72,3 +80,4 @@ pub use record::RecordError;
 pub use retention::Swept;
 pub use scaling::{DECISIONS_KEPT, EVENTS_KEPT, MAX_EFFECTS, Recorded, ScalingRecord};
 pub use validate::MAX_REPLICAS;
+pub use variables::{At, EffectiveVariable, Import, ImportMode, Imported, Reference, Side};

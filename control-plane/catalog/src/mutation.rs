@@ -7,9 +7,10 @@
 use std::fmt::Display;
 use std::future::Future;
 
-use outrigger_protocol::id::{AuditId, OrganizationId};
+use outrigger_protocol::id::{AuditId, OrganizationId, ProjectId};
 use outrigger_protocol::time::UnixMillis;
-use outrigger_store::{Compare, Key, KeyRange, LogName, LogPosition, Op, StoreError, Transaction};
+use outrigger_secrets::Fingerprint;
+use outrigger_store::{Compare, Key, KeyRange, LogName, LogPosition, Op, SharedLink, StoreError, Transaction};
 
 use crate::catalog::{Catalog, Row, random};
 use crate::error::CatalogError;
@@ -20,7 +21,7 @@ use crate::record::{self, Empty, Record};
 use crate::validate::clip;
 
 /// Each round of a race is won by somebody, so this many writers of one row at the same time all get through.
-const MAX_ATTEMPTS: usize = 32;
+pub(crate) const MAX_ATTEMPTS: usize = 32;
 
 /// Appends between two trims of a log.
 const TRIM_EVERY: u64 = 64;
@@ -41,7 +42,9 @@ pub(crate) struct Draft {
     appends: usize,
     /// Which of the appends are to logs that are trimmed, and to how many entries.
     bounded: Vec<(usize, LogName, u64)>,
-    audited: bool,
+    /// The project that the entries tell of.
+    project: Option<ProjectId>,
+    entries: Vec<AuditEntry>,
 }
 
 /// What came of deciding.
@@ -63,8 +66,13 @@ impl Draft {
             ops: Vec::new(),
             appends: 0,
             bounded: Vec::new(),
-            audited: false,
+            project: None,
+            entries: Vec::new(),
         }
+    }
+
+    pub(crate) const fn organization(&self) -> OrganizationId {
+        self.organization
     }
 
     pub(crate) fn when(&mut self, compare: Compare) {
@@ -121,7 +129,19 @@ impl Draft {
 
     /// Says in the audit log what this draft does. `target` is the id or path of what it is done to.
     pub(crate) fn audit(&mut self, action: AuditAction, target: impl Display, detail: &str) {
-        let entry = AuditEntry {
+        self.audit_value(action, target, detail, None, None);
+    }
+
+    /// As [`audit`](Self::audit), of a value that is another now: with the fingerprints of what it was and is.
+    pub(crate) fn audit_value(
+        &mut self,
+        action: AuditAction,
+        target: impl Display,
+        detail: &str,
+        before: Option<Fingerprint>,
+        after: Option<Fingerprint>,
+    ) {
+        self.entries.push(AuditEntry {
             id: AuditId::new(self.now, random()),
             at: self.now,
             actor: self.actor.clone(),
@@ -129,18 +149,29 @@ impl Draft {
             action,
             target: target.to_string(),
             detail: clip(detail, AUDIT_TEXT_BYTES),
-        };
-        self.append(keys::audit_log(self.organization), &entry);
-        self.audited = true;
+            project: self.project,
+            before,
+            after,
+        });
+    }
+
+    /// What is told from now on happens in this project.
+    pub(crate) fn concerns(&mut self, project: ProjectId) {
+        self.project = Some(project);
     }
 
     pub(crate) fn then<T>(self, value: T) -> Result<Decided<T>, CatalogError> {
         Ok(Decided::Commit(Box::new(self), value))
     }
 
-    fn transaction(self) -> Transaction {
+    /// The entries go last: where they stand among the operations says nothing, and the other appends keep their places.
+    fn transaction(self, audit: &SharedLink) -> Transaction {
+        let (log, head) = (keys::audit_log(self.organization), keys::audit_head(self.organization));
         let transaction = self.compares.into_iter().fold(Transaction::new(), Transaction::when);
-        self.ops.into_iter().fold(transaction, Transaction::op)
+        let transaction = self.ops.into_iter().fold(transaction, Transaction::op);
+        self.entries.iter().fold(transaction, |transaction, entry| {
+            transaction.append_linked(log.clone(), head.clone(), record::encode(entry), audit)
+        })
     }
 }
 
@@ -171,7 +202,7 @@ impl Catalog {
             };
             let (mut draft, value) = match decide(self.draft(actor)).await? {
                 Decided::Commit(draft, value) => {
-                    debug_assert!(draft.audited, "every mutation tells of itself");
+                    debug_assert!(!draft.entries.is_empty(), "every mutation tells of itself");
                     (*draft, value)
                 }
                 // Nothing to do and nothing to tell; but a repetition must not find something to do.
@@ -216,7 +247,8 @@ impl Catalog {
     /// Commits a draft. Says whether it happened: it does not when what it relied on has changed.
     pub(crate) async fn commit(&self, mut draft: Draft) -> Result<bool, CatalogError> {
         let bounded = std::mem::take(&mut draft.bounded);
-        match self.store().commit(draft.transaction()).await {
+        let audit = self.audit_link(draft.organization);
+        match self.store().commit(draft.transaction(&audit)).await {
             Ok(committed) => {
                 for (append, log, kept) in bounded {
                     if let Some(position) = committed.log_positions.get(append) {

@@ -46,7 +46,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Validation`] for its size or description; [`CatalogError::Conflict`] when the organisation has as
-    /// many as it may.
+    /// many as it may, or when the same content is being deleted.
     pub async fn put_policy(
         &self,
         actor: &Actor,
@@ -58,7 +58,7 @@ impl Catalog {
         let shelf = PolicyShelf(Some(actor.organization));
         let digest = hash_bytes(&component);
         if let Some(present) = self.policy_of_digest(shelf, &digest).await? {
-            return Ok(present);
+            return self.name_policy(actor, shelf, &present).await;
         }
         let info = self.describe(shelf, &component, digest, new);
         self.put_chunks(shelf, info.id, &component).await?;
@@ -69,6 +69,8 @@ impl Catalog {
         stored
     }
 
+    /// Makes a policy of chunks that are there, unless their content is one already. Also then as a mutation: an
+    /// idempotency key has to see it.
     async fn name_policy(
         &self,
         actor: &Actor,
@@ -84,6 +86,11 @@ impl Catalog {
                 let what = format!("the organisation has {MAX_POLICIES} policies, which is the most");
                 return Err(CatalogError::conflict(what));
             }
+            let first = shelf.chunk(info.id, 0);
+            if self.store().get(&first).await.map_err(READ)?.is_none() {
+                return Err(CatalogError::conflict("the policy was deleted at the same time: upload it again"));
+            }
+            draft.when(Compare::Present(first));
             draft.when(Compare::Absent(shelf.digest(&info.digest)));
             draft.put(shelf.digest(&info.digest), &PolicyOfDigest(info.id));
             draft.put(keys::home::policy(info.id), &Home(organization));

@@ -47,6 +47,7 @@ impl Catalog {
             let data_key = self.add_data_key(&mut draft, actor.organization, project.id)?;
             let key = keys::project(actor.organization, project.id);
             draft.put(key, &ProjectRow { project: project.clone(), data_key });
+            draft.concerns(project.id);
             draft.audit(AuditAction::Create, project.id, &format!("project {}", project.name));
             draft.then(project)
         })
@@ -112,6 +113,7 @@ impl Catalog {
             }
             project.updated_at = draft.now;
             draft.replace(&row, &ProjectRow { project: project.clone(), data_key: row.value.data_key });
+            draft.concerns(id);
             draft.audit(AuditAction::Update, id, &format!("project {}", project.name));
             draft.then(project)
         })
@@ -139,10 +141,13 @@ impl Catalog {
             }
             draft.delete_below(&keys::environments_of(organization, id));
             draft.delete_below(&keys::environment_names(organization, id));
+            draft.delete_below(&keys::dependents_of_project(organization, id));
+            draft.delete(keys::environment_graph(organization, id));
             draft.delete_below(&keys::data_keys(organization, id));
             draft.delete_below(&keys::data_key_uses_of_project(organization, id));
             draft.delete(fence);
             draft.delete(row.key.clone());
+            draft.concerns(id);
             draft.audit(AuditAction::Delete, id, &format!("project {} and its data key", row.value.project.name));
             draft.then(())
         })

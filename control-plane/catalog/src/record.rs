@@ -6,6 +6,7 @@
 //! beside [`v1`] and a second arm in [`decode`].
 
 mod account;
+mod audit;
 mod decision;
 mod deployment;
 mod environment;
@@ -13,6 +14,7 @@ mod event;
 mod instance;
 mod internal;
 mod policy;
+mod probe;
 mod project;
 mod scalar;
 #[cfg(test)]
@@ -25,8 +27,8 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use internal::{
     Address, Content, DataKeyRow, Empty, GenerationRow, Home, IdempotencyRow, InstanceHome, IssuedJoinToken,
-    JoinTokenRow, KeptResult, KeyCheckRow, OperatorRow, OrganizationRow, PolicyOfDigest, ProjectRow, TokenRow, UserRow,
-    Uses, VariableRow,
+    JoinTokenRow, KeptAnswer, KeptResult, KeyCheckRow, OperatorRow, OrganizationRow, PolicyOfDigest, ProjectRow,
+    TokenRow, UserRow, Uses, VariableRow,
 };
 
 /// The version that rows are written in.

@@ -85,7 +85,7 @@ pub(crate) fn check_configured(token: &SecretString) -> Result<(), CatalogError>
 }
 
 impl Catalog {
-    /// Who the bearer of a token is. Origin and idempotency are the caller's to fill in.
+    /// Who the bearer of a token is. Idempotency is the caller's to fill in, and so is the origin but for its session.
     ///
     /// # Errors
     /// [`Unauthenticated::InvalidToken`] or [`Unauthenticated::ExpiredToken`].
@@ -121,7 +121,11 @@ impl Catalog {
         }
         let Some(user) = token.user else { return refused(Unauthenticated::InvalidToken) };
         match self.row::<UserRow>(keys::user(organization, user)).await? {
-            Some(row) => Ok(actor(organization, Subject::User(user), row.value.user.role)),
+            Some(row) => {
+                let mut actor = actor(organization, Subject::User(user), row.value.user.role);
+                actor.origin.session = Some(id);
+                Ok(actor)
+            }
             None => refused(Unauthenticated::InvalidToken),
         }
     }

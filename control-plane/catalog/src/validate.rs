@@ -1,10 +1,12 @@
 //! What callers may ask for. Every check reports into one list, so that all problems are told at once, and no problem
 //! ever quotes the value: it may be a secret in the wrong field.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
+use outrigger_protocol::limits::START_ONLY_NAMES;
 use outrigger_protocol::message::ApplyStrategy;
+use outrigger_protocol::probe;
 use serde::de::IgnoredAny;
 
 use crate::error::{CatalogError, FieldProblem};
@@ -37,6 +39,7 @@ const MIN_SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_SAMPLE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const MAX_SPAN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MAX_JITTER: Duration = Duration::from_secs(60 * 60);
+const MAX_BAKE_TIME: Duration = Duration::from_secs(60 * 60);
 /// A thousand cores and a pebibyte: beyond them, a unit was mistaken.
 const MAX_CPU_CORES: f64 = 1024.0;
 const MIN_MEMORY_BYTES: u64 = 1024 * 1024;
@@ -119,9 +122,11 @@ impl Problems {
         self.resources(spec);
         self.replicas(spec);
         self.apply(spec.apply);
+        self.trial(spec);
+        probe::check(&spec.probes, |field, problem| self.add(field, problem));
         self.span("sampleInterval", spec.sample_interval, MIN_SAMPLE_INTERVAL, MAX_SAMPLE_INTERVAL);
         self.guards(spec);
-        self.allowed_names(&spec.allowed_names);
+        self.variable_names("allowedNames", &spec.allowed_names, ALLOWED_NAMES);
         self.bindings(&spec.policies);
     }
 
@@ -187,10 +192,11 @@ impl Problems {
 
     fn guards(&mut self, spec: &DeploymentSpec) {
         let guards = &spec.guards;
-        self.span("guards.freshness", guards.freshness, MIN_SAMPLE_INTERVAL, MAX_SPAN);
-        self.span("guards.cooldownUp", guards.cooldown_up, Duration::ZERO, MAX_SPAN);
-        self.span("guards.cooldownDown", guards.cooldown_down, Duration::ZERO, MAX_SPAN);
-        for (field, step) in [("guards.maxStepUp", guards.max_step_up), ("guards.maxStepDown", guards.max_step_down)] {
+        self.span("scaling.freshness", guards.freshness, MIN_SAMPLE_INTERVAL, MAX_SPAN);
+        self.span("scaling.cooldownUp", guards.cooldown_up, Duration::ZERO, MAX_SPAN);
+        self.span("scaling.cooldownDown", guards.cooldown_down, Duration::ZERO, MAX_SPAN);
+        let steps = [("scaling.maxStepUp", guards.max_step_up), ("scaling.maxStepDown", guards.max_step_down)];
+        for (field, step) in steps {
             self.require(step != Some(0), field, || "must be at least 1: pausing is another setting".to_owned());
         }
     }
@@ -201,34 +207,40 @@ impl Problems {
         });
     }
 
-    fn allowed_names(&mut self, names: &[String]) {
-        self.require(names.len() <= ALLOWED_NAMES, "allowedNames", || {
-            format!("must have at most {ALLOWED_NAMES} elements, not {}", names.len())
-        });
+    fn trial(&mut self, spec: &DeploymentSpec) {
+        if let Some(bake_time) = spec.bake_time {
+            self.span("applyStrategy.bakeTime", bake_time, Duration::ZERO, MAX_BAKE_TIME);
+        }
+        self.variable_names("applyStrategy.needsRestart", &spec.start_only, START_ONLY_NAMES);
+    }
+
+    fn variable_names(&mut self, field: &str, names: &[String], most: usize) {
+        self.require(names.len() <= most, field, || format!("must have at most {most} elements, not {}", names.len()));
         let fits = |name: &String| !name.is_empty() && name.len() <= VARIABLE_NAME_BYTES && !name.contains(['\0', '=']);
-        self.require(names.iter().all(fits), "allowedNames", || "must be names of variables".to_owned());
+        self.require(names.iter().all(fits), field, || "must be names of variables".to_owned());
     }
 
     fn bindings(&mut self, bindings: &[PolicyBinding]) {
         self.require(bindings.len() <= POLICIES, "policies", || {
             format!("must have at most {POLICIES} elements, not {}", bindings.len())
         });
-        let mut names = HashSet::new();
-        for binding in bindings {
-            self.binding(binding);
-            if !names.insert(&binding.name) {
-                self.add("policies", "has two bindings of one name");
+        let mut places = HashMap::new();
+        for (at, binding) in bindings.iter().enumerate() {
+            self.binding(&format!("policies[{at}]."), binding);
+            if let Some(before) = places.insert(&binding.name, at) {
+                self.add(format!("policies[{at}].name"), format!("is also the name of policies[{before}]"));
             }
         }
     }
 
-    /// Whether the configuration fits the policy's schema is for the policy host to say; here it is any JSON.
-    pub(crate) fn binding(&mut self, binding: &PolicyBinding) {
-        self.name("policies.name", &binding.name);
-        self.text("policies.config", &binding.config, POLICY_CONFIG_BYTES);
+    /// Whether the configuration fits the policy's schema is for the policy host to say; here it is any JSON. `path`
+    /// comes before the names of the binding's fields: empty where the request is the binding itself.
+    pub(crate) fn binding(&mut self, path: &str, binding: &PolicyBinding) {
+        let config = format!("{path}config");
+        self.name(&format!("{path}name"), &binding.name);
+        self.text(&config, &binding.config, POLICY_CONFIG_BYTES);
         if let Err(error) = serde_json::from_str::<IgnoredAny>(&binding.config) {
-            let place = format!("is not JSON (line {}, column {})", error.line(), error.column());
-            self.add("policies.config", place);
+            self.add(config, format!("is not JSON (line {}, column {})", error.line(), error.column()));
         }
     }
 }

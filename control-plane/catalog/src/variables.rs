@@ -1,12 +1,22 @@
 //! Variables: read, changed, revealed, and put together for delivery.
 
 mod change;
+mod composition;
+mod demands;
+mod directory;
+mod graph;
+mod history;
+mod publish;
+mod transfer;
+mod version;
 
 use std::collections::BTreeMap;
 
-use outrigger_protocol::environment::{Entry, Environment as Plaintext, VariableKind};
+use outrigger_configuration::resolve::{self, Unresolvable};
+use outrigger_protocol::environment::{Environment as Plaintext, VariableKind};
 use outrigger_protocol::id::{EnvironmentId, KeyId, OrganizationId};
 use outrigger_secrets::{Aad, DataKey, SecretString, open};
+use outrigger_store::Revision;
 use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, Row};
@@ -16,12 +26,16 @@ use crate::keys;
 use crate::model::{Actor, AuditAction, Environment, Generation, Role, SealedValue, Variable};
 use crate::record::{Content, Record, VariableRow};
 
+pub use history::{At, EffectiveVariable, Reference, Side};
+pub(crate) use publish::{Cause, Publication};
+pub use transfer::{Import, ImportMode, Imported};
+
 const VARIABLE: &str = "variable";
 
 /// An environment with the newest version of each of its variables, all of one moment.
-pub(crate) struct Snapshot {
-    pub(crate) environment: Row<Environment>,
-    pub(crate) variables: BTreeMap<String, Row<VariableRow>>,
+struct Snapshot {
+    environment: Row<Environment>,
+    variables: BTreeMap<String, Row<VariableRow>>,
 }
 
 impl Catalog {
@@ -31,17 +45,8 @@ impl Catalog {
     /// [`CatalogError::NotFound`] for the environment.
     pub async fn variables(&self, actor: &Actor, environment: EnvironmentId) -> Result<Vec<Variable>, CatalogError> {
         actor.require(Role::Viewer)?;
-        let snapshot = self.snapshot(actor.organization, environment).await?;
-        let variable = |(key, row): (String, Row<VariableRow>)| {
-            let VariableRow { changed_in, content, is_secret, is_required, kind, description, .. } = row.value;
-            let value = match content {
-                Content::Plain(text) => Some(text),
-                Content::Sealed(_) | Content::Unset => None,
-            };
-            let is_secret = is_secret || kind == VariableKind::Secret;
-            Variable { key, value, is_secret, is_required, kind, description, changed_in }
-        };
-        Ok(snapshot.variables.into_iter().map(variable).collect())
+        let snapshot = self.snapshot_at(actor.organization, environment, self.store().revision()).await?;
+        Ok(snapshot.variables.into_iter().map(|(key, row)| shown(key, row.value)).collect())
     }
 
     /// The value of one variable, secret or not. Admin; the audit log tells of it before the caller has it.
@@ -65,12 +70,13 @@ impl Catalog {
         let row = self.expect_row::<VariableRow>(keys::variable(organization, environment, key), VARIABLE).await?;
         let value = Opener::new(self, organization, &parent).open(key, &row.value).await?.ok_or_else(not_found)?;
         let mut draft = self.draft(actor);
+        draft.concerns(parent.project);
         draft.audit(AuditAction::Reveal, format_args!("{environment}/{key}"), "revealed the value");
         self.commit(draft).await?;
         Ok(SecretString::from(value))
     }
 
-    /// The newest generation of an environment with everything in it, for delivery to its deployments. A variable that
+    /// The newest generation of an environment with everything in it, inherited and expanded, for delivery to its deployments. A variable that
     /// is required and has no value is among the entries; [`Plaintext::validate`] names all of them, and a program is
     /// not to be started then. For the control plane itself.
     ///
@@ -81,18 +87,18 @@ impl Catalog {
         organization: OrganizationId,
         environment: EnvironmentId,
     ) -> Result<(Generation, Plaintext), CatalogError> {
-        let snapshot = self.snapshot(organization, environment).await?;
-        let generation = self.present_generation(organization, &snapshot.environment.value).await?;
-        let entries = self.open_all(organization, &snapshot).await?;
-        Ok((generation, Plaintext { entries }))
+        let composition = self.composed(organization, environment).await?;
+        let generation = self.present_of(&composition, environment).await?;
+        let effective = composition.resolve(environment).map_err(unresolvable)?;
+        Ok((generation, effective.to_environment()))
     }
 
-    pub(crate) async fn snapshot(
+    async fn snapshot_at(
         &self,
         organization: OrganizationId,
         id: EnvironmentId,
+        revision: Revision,
     ) -> Result<Snapshot, CatalogError> {
-        let revision = self.store().revision();
         let environment = self
             .row_at::<Environment>(&keys::environment(organization, id), revision)
             .await?
@@ -107,21 +113,23 @@ impl Catalog {
         }
         Ok(Snapshot { environment, variables })
     }
+}
 
-    async fn open_all(&self, organization: OrganizationId, snapshot: &Snapshot) -> Result<Vec<Entry>, CatalogError> {
-        let mut opener = Opener::new(self, organization, &snapshot.environment.value);
-        let mut entries = Vec::with_capacity(snapshot.variables.len());
-        for (name, Row { value: row, .. }) in &snapshot.variables {
-            entries.push(Entry {
-                name: name.clone(),
-                value: opener.open(name, row).await?,
-                kind: row.kind,
-                secret: row.is_secret,
-                required: row.is_required,
-            });
-        }
-        Ok(entries)
-    }
+/// A variable as a reader may see it.
+fn shown(key: String, row: VariableRow) -> Variable {
+    let VariableRow { changed_in, content, is_secret, is_required, kind, description, expand, .. } = row;
+    let (value, is_set) = match content {
+        Content::Plain(text) => (Some(text), true),
+        Content::Sealed(_) => (None, true),
+        Content::Unset => (None, false),
+    };
+    let is_secret = is_secret || kind == VariableKind::Secret;
+    Variable { key, value, is_set, is_secret, is_required, kind, description, expand, changed_in }
+}
+
+/// What was published could be resolved. That it cannot be now says that it was not written by this release.
+fn unresolvable(found: Unresolvable) -> CatalogError {
+    CatalogError::conflict(format!("the environment cannot be put together: {found}"))
 }
 
 /// Opens the values of one environment, unwrapping each data key once.
@@ -135,6 +143,19 @@ struct Opener<'a> {
 impl<'a> Opener<'a> {
     fn new(catalog: &'a Catalog, organization: OrganizationId, environment: &'a Environment) -> Self {
         Self { catalog, organization, environment, keys: Vec::new() }
+    }
+
+    /// A variable as the environment writes it, in the clear.
+    async fn variable(&mut self, name: &str, row: &VariableRow) -> Result<resolve::Variable, CatalogError> {
+        Ok(resolve::Variable {
+            name: name.to_owned(),
+            value: self.open(name, row).await?,
+            kind: row.kind,
+            secret: row.is_secret,
+            required: row.is_required,
+            description: row.description.clone(),
+            expand: row.expand,
+        })
     }
 
     async fn open(&mut self, name: &str, row: &VariableRow) -> Result<Option<Zeroizing<String>>, CatalogError> {

@@ -7,7 +7,7 @@ use outrigger_catalog::Catalog;
 use outrigger_catalog::model::{Actor, Decision, Deployment, Event};
 use outrigger_drivers::Driver;
 use outrigger_ingest::Ingest;
-use outrigger_protocol::id::{DeploymentId, InstanceId, OrganizationId};
+use outrigger_protocol::id::{DeploymentId, OrganizationId};
 use tokio::sync::{Notify, OwnedMutexGuard, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -115,46 +115,29 @@ impl Core {
     }
 }
 
-/// Which deployments there are, and which instances a driver of ours made.
+/// Which deployments there are, and whose they are.
 #[derive(Debug, Default)]
-pub(crate) struct Roster {
-    deployments: RwLock<HashMap<DeploymentId, OrganizationId>>,
-    managed: RwLock<HashSet<InstanceId>>,
-}
+pub(crate) struct Roster(RwLock<HashMap<DeploymentId, OrganizationId>>);
 
 impl Roster {
     pub(crate) fn enter(&self, deployment: DeploymentId, organization: OrganizationId) {
-        self.deployments.write().unwrap_or_else(PoisonError::into_inner).insert(deployment, organization);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(deployment, organization);
     }
 
     pub(crate) fn leave(&self, deployment: DeploymentId) {
-        self.deployments.write().unwrap_or_else(PoisonError::into_inner).remove(&deployment);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&deployment);
     }
 
     pub(crate) fn actor(&self, deployment: DeploymentId) -> Option<Actor> {
-        let deployments = self.deployments.read().unwrap_or_else(PoisonError::into_inner);
-        deployments.get(&deployment).copied().map(Actor::system)
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&deployment).copied().map(Actor::system)
     }
 
     pub(crate) fn deployments(&self) -> Vec<DeploymentId> {
-        self.deployments.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.deployments.read().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// The instance is, or is about to be, a driver's. The others joined from outside.
-    pub(crate) fn manage(&self, instances: impl IntoIterator<Item = InstanceId>) {
-        self.managed.write().unwrap_or_else(PoisonError::into_inner).extend(instances);
-    }
-
-    pub(crate) fn release(&self, instance: InstanceId) {
-        self.managed.write().unwrap_or_else(PoisonError::into_inner).remove(&instance);
-    }
-
-    pub(crate) fn is_managed(&self, instance: InstanceId) -> bool {
-        self.managed.read().unwrap_or_else(PoisonError::into_inner).contains(&instance)
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 

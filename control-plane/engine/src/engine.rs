@@ -22,7 +22,7 @@ use crate::news::News;
 use crate::policies::PolicyRuntime;
 use crate::stats::EngineStats;
 use crate::task::{TaskKind, Tasks};
-use crate::{executor, lifecycle, push, reconciler, scaler};
+use crate::{executor, lifecycle, push, readiness, reconciler, scaler};
 
 /// Between two sweeps of what is past its time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -44,7 +44,7 @@ impl fmt::Debug for Engine {
 #[derive(Debug, Clone)]
 pub struct DeploymentView {
     pub deployment: Deployment,
-    /// Instances that serve.
+    /// Replicas that serve. What joined from outside is none.
     pub ready: u32,
     pub instances: Vec<InstanceView>,
     pub rollout: Rollout,
@@ -55,8 +55,8 @@ pub struct InstanceView {
     pub instance: Instance,
     /// Absent when no agent of it is or was just connected.
     pub live: Option<LiveInstance>,
-    /// A driver of ours made it; else it joined from outside.
-    pub managed: bool,
+    /// It serves: its agent says so, or its driver, which has no agents, has made it.
+    pub ready: bool,
 }
 
 impl Engine {
@@ -113,7 +113,8 @@ impl Engine {
         lifecycle::start(&self.core, actor, id).await
     }
 
-    /// Has all of a deployment's instances ended. Developer.
+    /// Has all of a deployment's instances ended. What joined from outside is not ours to end: it goes on with what it
+    /// has, and is offered nothing until the deployment is started again. Developer.
     ///
     /// # Errors
     /// [`EngineError::State`] when it is destroyed.
@@ -152,7 +153,8 @@ impl Engine {
         lifecycle::set_paused(&self.core, actor, id, false).await
     }
 
-    /// Destroys a deployment that does not run. Developer.
+    /// Destroys a deployment that does not run, and with it the identities of the agents that joined it from outside.
+    /// Developer.
     ///
     /// # Errors
     /// [`outrigger_catalog::CatalogError::Conflict`] unless it is stopped, failed or pending and its instances are
@@ -178,17 +180,18 @@ impl Engine {
         let core = &self.core;
         let deployment = core.catalog.deployment(actor, id).await?;
         let instances = core.catalog.instances(actor, id, false).await?;
-        let ready = lifecycle::ready_instances(core, &deployment, &instances);
+        let ready = readiness::ready(core, &deployment, &instances);
+        let replicas = readiness::ready_replicas(&instances, &ready);
         let mut live: BTreeMap<_, _> = core.ingest.live(id).into_iter().map(|live| (live.instance, live)).collect();
         let instances = instances
             .into_iter()
             .map(|instance| InstanceView {
                 live: live.remove(&instance.id),
-                managed: core.roster.is_managed(instance.id),
+                ready: ready.contains(&instance.id),
                 instance,
             })
             .collect();
-        let ready = u32::try_from(ready).unwrap_or(u32::MAX);
+        let ready = u32::try_from(replicas).unwrap_or(u32::MAX);
         Ok(DeploymentView { deployment, ready, instances, rollout: core.ingest.rollout(id) })
     }
 
@@ -241,7 +244,7 @@ impl Engine {
         for (at, binding) in spec.policies.iter().enumerate() {
             let found = self.core.policies.problems_of(actor, binding).await?;
             let named = found.into_iter().map(|one| {
-                let field = format!("policies.{at}.{}", one.field);
+                let field = format!("policies[{at}].{}", one.field);
                 FieldProblem { field, problem: one.problem }
             });
             problems.extend(named);

@@ -28,10 +28,13 @@ mod core;
 mod engine;
 mod error;
 mod executor;
+#[cfg(test)]
+mod fixtures;
 mod lifecycle;
 mod news;
 mod policies;
 mod push;
+mod readiness;
 mod reconciler;
 mod scaler;
 mod stats;

@@ -12,19 +12,20 @@
 //! taken up again by the next look: the look at a deployment in transition asks for what is missing to complete it.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use outrigger_catalog::model::{
     Actor, Decision, Deployment, DeploymentStatus, EventKind, Instance, InstancePhase, Role,
 };
-use outrigger_catalog::{CatalogError, FieldProblem, ScalingRecord};
+use outrigger_catalog::{CatalogError, ScalingRecord};
 use outrigger_protocol::id::{DeploymentId, InstanceId};
 use outrigger_scaling::Verdict;
 
 use crate::core::Core;
 use crate::error::EngineError;
-use crate::executor;
 use crate::reconciler::{counts, new_instance};
+use crate::{executor, push, readiness};
 
 /// How a call of a person is refused before anything is read.
 fn require(core: &Core, actor: &Actor) -> Result<(), EngineError> {
@@ -57,29 +58,20 @@ pub(crate) async fn start(core: &Arc<Core>, actor: &Actor, id: DeploymentId) -> 
             return Err(EngineError::state(format!("the deployment is {} and cannot be started", status.name())));
         }
     }
-    check_startable(core, &deployment).await?;
-    core.crash_loops.forget(id);
-    core.roster.enter(id, deployment.organization);
-    let started = core.catalog.set_status(&actor, id, DeploymentStatus::Provisioning, None).await?;
-    core.tell_deployment(&started);
-    provision(core, &actor, &started).await
-}
-
-/// Everything that keeps a deployment from being started, all named.
-async fn check_startable(core: &Core, deployment: &Deployment) -> Result<(), EngineError> {
-    if core.driver_of(deployment).is_none() {
+    if core.driver_of(&deployment).is_none() {
         let problem = format!("there is no driver `{}` here", deployment.spec.driver);
         return Err(EngineError::invalid("driver", problem));
     }
-    let (_, environment) = core.catalog.effective(deployment.organization, deployment.spec.environment).await?;
-    environment.validate(&deployment.spec.allowed_names).map_err(|problems| {
-        let named = problems.into_iter().map(|one| {
-            // A problem of all variables together has no name.
-            let field = if one.name.is_empty() { "environment".to_owned() } else { one.name };
-            FieldProblem { field, problem: one.kind.to_string() }
-        });
-        EngineError::Invalid(named.collect())
-    })
+    let begun = core.catalog.begin_deployment(&actor, id).await.map_err(|error| match error {
+        CatalogError::Validation(problems) => EngineError::Invalid(problems),
+        error => error.into(),
+    })?;
+    core.crash_loops.forget(id);
+    core.roster.enter(id, deployment.organization);
+    core.tell_deployment(&begun);
+    let started = provision(core, &actor, &begun).await?;
+    push::begun(core, &started).await;
+    Ok(started)
 }
 
 /// Has the first instances made. The caller has the deployment's turn.
@@ -111,7 +103,7 @@ pub(crate) async fn stop(core: &Arc<Core>, actor: &Actor, id: DeploymentId) -> R
     empty(core, &actor, &stopping, format!("stopped by {}", actor.subject)).await
 }
 
-/// Ends every instance. The caller has the deployment's turn.
+/// Ends every instance that a driver made. The caller has the deployment's turn.
 async fn empty(
     core: &Arc<Core>,
     actor: &Actor,
@@ -119,11 +111,8 @@ async fn empty(
     reason: String,
 ) -> Result<Deployment, EngineError> {
     let instances = core.catalog.instances(actor, deployment.id, false).await?;
-    let destroys: Vec<InstanceId> = instances
-        .iter()
-        .filter(|instance| matches!(instance.phase, InstancePhase::Creating | InstancePhase::Running))
-        .map(|instance| instance.id)
-        .collect();
+    let destroys: Vec<InstanceId> =
+        instances.iter().filter(|instance| counts(instance)).map(|instance| instance.id).collect();
     record_by_hand(core, actor, deployment, 0, reason, Vec::new(), destroys).await
 }
 
@@ -170,6 +159,14 @@ pub(crate) async fn set_paused(
 pub(crate) async fn delete(core: &Arc<Core>, actor: &Actor, id: DeploymentId) -> Result<(), EngineError> {
     require(core, actor)?;
     let _turn = core.turn(id).await;
+    let deployment = core.catalog.deployment(actor, id).await?;
+    let instances = core.catalog.instances(actor, id, false).await?;
+    // Otherwise the catalog refuses, and whoever is from outside has lost nothing.
+    let may_go =
+        matches!(deployment.status, DeploymentStatus::Stopped | DeploymentStatus::Failed | DeploymentStatus::Pending);
+    if may_go && instances.iter().all(|instance| instance.outside) {
+        core.catalog.revoke_outside(actor, id).await?;
+    }
     let gone = core.catalog.delete_deployment(actor, id).await?;
     core.tell_deployment(&gone);
     forget(core, id);
@@ -205,20 +202,17 @@ pub(crate) async fn effects(
 ) -> Result<(Vec<Instance>, Vec<InstanceId>), CatalogError> {
     let from = deployment.desired_replicas;
     if to >= from {
-        let creates: Vec<Instance> = (from..to).map(|_| new_instance(core, deployment)).collect();
-        core.roster.manage(creates.iter().map(|instance| instance.id));
-        return Ok((creates, Vec::new()));
+        return Ok(((from..to).map(|_| new_instance(core, deployment)).collect(), Vec::new()));
     }
     let instances = core.catalog.instances(actor, deployment.id, false).await?;
-    let ready: Vec<InstanceId> =
-        core.ingest.live(deployment.id).into_iter().filter(|live| live.ready).map(|live| live.instance).collect();
-    let present: Vec<&Instance> = instances.iter().filter(|instance| counts(core, instance)).collect();
+    let ready = readiness::ready(core, deployment, &instances);
+    let present: Vec<&Instance> = instances.iter().filter(|instance| counts(instance)).collect();
     Ok((Vec::new(), surplus(&present, &ready, to)))
 }
 
 /// Which instances go when `keep` are left: first those that do not serve anyway, then the youngest, which have the
 /// least in their caches (the order of the Kubernetes ReplicaSet).
-fn surplus(present: &[&Instance], ready: &[InstanceId], keep: u32) -> Vec<InstanceId> {
+fn surplus(present: &[&Instance], ready: &HashSet<InstanceId>, keep: u32) -> Vec<InstanceId> {
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
     let mut by_worth: Vec<&&Instance> = present.iter().collect();
     by_worth.sort_by_key(|instance| {
@@ -335,10 +329,8 @@ pub(crate) async fn advance(core: &Arc<Core>, actor: &Actor, id: DeploymentId) -
         }
         DeploymentStatus::Stopping => advance_stopping(core, actor, &deployment).await,
         DeploymentStatus::Failed => {
-            let left = core.catalog.instances(actor, id, false).await?;
-            if deployment.desired_replicas > 0
-                || left.iter().any(|instance| instance.phase != InstancePhase::Destroying)
-            {
+            let left = of_drivers(core.catalog.instances(actor, id, false).await?);
+            if deployment.desired_replicas > 0 || left.iter().any(counts) {
                 empty(core, actor, &deployment, "the deployment failed".to_owned()).await?;
             }
             Ok(!left.is_empty())
@@ -359,7 +351,7 @@ async fn advance_provisioning(core: &Arc<Core>, actor: &Actor, deployment: &Depl
         return Ok(());
     }
     let instances = core.catalog.instances(actor, deployment.id, false).await?;
-    let ready = ready_instances(core, deployment, &instances);
+    let ready = readiness::ready_replicas(&instances, &readiness::ready(core, deployment, &instances));
     let wanted = usize::try_from(deployment.desired_replicas).unwrap_or(usize::MAX);
     if ready >= wanted {
         let running = core.catalog.set_status(actor, deployment.id, DeploymentStatus::Running, None).await?;
@@ -377,21 +369,16 @@ async fn advance_provisioning(core: &Arc<Core>, actor: &Actor, deployment: &Depl
     Ok(())
 }
 
-/// How many of the instances serve. Those of a driver without agents do as soon as they were made.
-pub(crate) fn ready_instances(core: &Core, deployment: &Deployment, instances: &[Instance]) -> usize {
-    let running =
-        instances.iter().filter(|instance| instance.phase == InstancePhase::Running && counts(core, instance));
-    if core.driver_of(deployment).is_some_and(|driver| !driver.has_agents()) {
-        return running.count();
-    }
-    let live = core.ingest.live(deployment.id);
-    running.filter(|instance| live.iter().any(|live| live.ready && live.instance == instance.id)).count()
+/// What joined from outside stays, whatever becomes of the deployment.
+fn of_drivers(mut instances: Vec<Instance>) -> Vec<Instance> {
+    instances.retain(|instance| !instance.outside);
+    instances
 }
 
 async fn advance_stopping(core: &Arc<Core>, actor: &Actor, deployment: &Deployment) -> Result<bool, EngineError> {
-    let left = core.catalog.instances(actor, deployment.id, false).await?;
-    if deployment.desired_replicas > 0 || left.iter().any(|instance| instance.phase != InstancePhase::Destroying) {
-        // Interrupted between the status and the intents, or something joined meanwhile.
+    let left = of_drivers(core.catalog.instances(actor, deployment.id, false).await?);
+    if deployment.desired_replicas > 0 || left.iter().any(counts) {
+        // Interrupted between the status and the intents.
         empty(core, actor, deployment, "the deployment is stopped".to_owned()).await?;
         return Ok(true);
     }
@@ -407,33 +394,24 @@ async fn advance_stopping(core: &Arc<Core>, actor: &Actor, deployment: &Deployme
 
 #[cfg(test)]
 mod tests {
-    use outrigger_protocol::id::OrganizationId;
-    use outrigger_protocol::time::UnixMillis;
+    use std::time::Duration;
 
     use super::*;
-
-    fn instance(age: u64, phase: InstancePhase) -> Instance {
-        let at = UnixMillis::from_millis(1_000_000 - age);
-        Instance {
-            id: InstanceId::generate(),
-            organization: OrganizationId::generate(),
-            deployment: DeploymentId::generate(),
-            phase,
-            endpoint: None,
-            agent: None,
-            created_at: at,
-            updated_at: at,
-        }
-    }
+    use crate::fixtures::{NOW, deployment, instance};
 
     #[test]
     fn what_does_not_serve_goes_first_and_then_the_youngest() {
-        let old = instance(900, InstancePhase::Running);
-        let young = instance(10, InstancePhase::Running);
-        let broken = instance(500, InstancePhase::Running);
-        let creating = instance(600, InstancePhase::Creating);
+        let of = deployment(DeploymentStatus::Running, 4);
+        let aged = |seconds, phase| {
+            let created_at = NOW.saturating_sub(Duration::from_secs(seconds));
+            Instance { created_at, ..instance(&of, phase) }
+        };
+        let old = aged(900, InstancePhase::Running);
+        let young = aged(10, InstancePhase::Running);
+        let broken = aged(500, InstancePhase::Running);
+        let creating = aged(600, InstancePhase::Creating);
         let present = [&old, &young, &broken, &creating];
-        let ready = [old.id, young.id];
+        let ready = HashSet::from([old.id, young.id]);
         let go = |keep| surplus(&present, &ready, keep);
         assert_eq!(go(3), [creating.id]);
         assert_eq!(go(2), [creating.id, broken.id]);

@@ -99,11 +99,15 @@ async fn apply_settings(core: &Core, actor: &Actor, id: DeploymentId) {
     }
 }
 
+/// A deployment was started. Agents that joined from outside before that have been waiting for it.
+pub(crate) async fn begun(core: &Arc<Core>, deployment: &Deployment) {
+    if core.ingest.live(deployment.id).iter().any(|live| live.connected) {
+        push_to(core, vec![deployment.clone()]).await;
+    }
+}
+
 async fn push_to(core: &Arc<Core>, deployments: Vec<Deployment>) {
-    let runs = |deployment: &Deployment| {
-        matches!(deployment.status, DeploymentStatus::Running | DeploymentStatus::Provisioning)
-    };
-    for deployment in deployments.into_iter().filter(runs) {
+    for deployment in deployments.into_iter().filter(|deployment| deployment.status.is_started()) {
         let before = core.ingest.rollout(deployment.id).generation;
         if let Err(error) = push(core, &deployment, before).await {
             tracing::warn!(

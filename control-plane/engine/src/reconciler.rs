@@ -2,8 +2,11 @@
 //!
 //! At the start, every few seconds, and when something has died: intents that were not finished are carried out again,
 //! instances that ended on their own are written off and replaced ([`crash_loop`] says how soon), sandboxes that nobody
-//! wrote down are ended. What to do is a plan, made by a pure function ([`plan`]); a driver that cannot be asked takes
-//! no part in it, so that an outage of the driver looks like nothing at all and not like the loss of everything.
+//! wrote down are ended. What joined from outside is watched like the rest; it is never ended and never replaced, and
+//! one that was taken for lost is taken back when its agent is heard again.
+//!
+//! What to do is a plan, made by a pure function ([`plan`]); a driver that cannot be asked takes no part in it, so that
+//! an outage of the driver looks like nothing at all and not like the loss of everything.
 
 mod crash_loop;
 mod plan;
@@ -13,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outrigger_catalog::CatalogError;
-use outrigger_catalog::model::{Actor, Deployment, DeploymentStatus, Instance, InstancePhase};
+use outrigger_catalog::model::{Actor, Deployment, Instance, InstancePhase};
 use outrigger_protocol::id::{DeploymentId, InstanceId, OrganizationId};
 use outrigger_protocol::time::UnixMillis;
 use tokio::task::JoinSet;
@@ -73,7 +76,6 @@ pub(crate) async fn round(core: &Arc<Core>, started: Instant) -> Result<Option<D
     let world = world(core, observed, &intents, started.elapsed()).await?;
     executor::submit(core, intents, None);
     let plan = plan(&world);
-    core.roster.manage(plan.managed.iter().copied());
     let organizations: HashMap<DeploymentId, OrganizationId> =
         world.deployments.iter().map(|known| (known.deployment.id, known.deployment.organization)).collect();
     let wish = carry_out(core, &plan, &organizations).await?;
@@ -120,10 +122,12 @@ async fn world(
                 Err(CatalogError::NotFound { .. }) => continue,
                 Err(error) => return Err(error),
             };
+        let mut connected = Vec::new();
         for live in core.ingest.live(deployment.id) {
             seen.insert(live.instance, if live.connected { now } else { live.last_seen });
+            connected.extend(live.connected.then_some(live.instance));
         }
-        deployments.push(Known { deployment, instances });
+        deployments.push(Known { deployment, instances, connected });
     }
     Ok(World {
         now,
@@ -146,6 +150,11 @@ async fn carry_out(
             write_off(core, *organization, lost).await?;
         }
     }
+    for (deployment, instance) in &plan.returned {
+        if let Some(organization) = organizations.get(deployment) {
+            take_back(core, *organization, *instance).await?;
+        }
+    }
     let mut wish: Option<Duration> = None;
     for (deployment, _) in &plan.missing {
         let Some(organization) = organizations.get(deployment) else { continue };
@@ -162,15 +171,26 @@ async fn write_off(core: &Core, organization: OrganizationId, lost: &Lost) -> Re
     let instance = core.catalog.instance_lost(organization, lost.instance, &lost.message).await?;
     core.stats.add(Count::Lost, 1);
     tracing::warn!(deployment = %lost.deployment, reason = lost.message, "an instance is lost");
-    if let Some(agent) = instance.agent {
-        core.ingest.revoke(agent);
-    }
-    if core.roster.is_managed(lost.instance) {
+    if !lost.outside {
+        if let Some(agent) = instance.agent {
+            core.ingest.revoke(agent);
+        }
         died(core, lost.deployment, lost.lived);
     }
-    core.roster.release(lost.instance);
     core.pokes.poke(lost.deployment);
     Ok(())
+}
+
+async fn take_back(core: &Core, organization: OrganizationId, instance: InstanceId) -> Result<(), CatalogError> {
+    match core.catalog.instance_returned(organization, instance).await {
+        Ok(instance) => {
+            core.pokes.poke(instance.deployment);
+            Ok(())
+        }
+        // Its deployment was destroyed in between, or its row is no longer kept.
+        Err(CatalogError::NotFound { .. } | CatalogError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Plans as many instances as are missing at this moment.
@@ -178,17 +198,16 @@ async fn replace(core: &Core, organization: OrganizationId, id: DeploymentId) ->
     let _turn = core.turn(id).await;
     let actor = Actor::system(organization);
     let deployment = core.catalog.deployment(&actor, id).await?;
-    if !matches!(deployment.status, DeploymentStatus::Running | DeploymentStatus::Provisioning) {
+    if !deployment.status.is_started() {
         return Ok(());
     }
     let instances = core.catalog.instances(&actor, id, false).await?;
-    let present = instances.iter().filter(|instance| counts(core, instance)).count();
+    let present = instances.iter().filter(|instance| counts(instance)).count();
     let missing = usize::try_from(deployment.desired_replicas).unwrap_or(usize::MAX).saturating_sub(present);
     if missing == 0 {
         return Ok(());
     }
     let creates: Vec<Instance> = (0..missing).map(|_| new_instance(core, &deployment)).collect();
-    core.roster.manage(creates.iter().map(|instance| instance.id));
     let intents = core.catalog.put_intents(&actor, id, creates, Vec::new(), Vec::new()).await?;
     core.stats.add(Count::Replaced, missing as u64);
     tracing::info!(deployment = %id, missing, "replacing instances");
@@ -196,13 +215,9 @@ async fn replace(core: &Core, organization: OrganizationId, id: DeploymentId) ->
     Ok(())
 }
 
-/// Whether an instance counts towards what is desired.
-pub(crate) fn counts(core: &Core, instance: &Instance) -> bool {
-    match instance.phase {
-        InstancePhase::Creating => true,
-        InstancePhase::Running => core.roster.is_managed(instance.id),
-        InstancePhase::Destroying | InstancePhase::Gone => false,
-    }
+/// Whether an instance counts towards what is desired. What joined from outside was not asked for.
+pub(crate) const fn counts(instance: &Instance) -> bool {
+    !instance.outside && matches!(instance.phase, InstancePhase::Creating | InstancePhase::Running)
 }
 
 /// One more instance of a deployment, as it is written down before there is anything.
@@ -215,6 +230,7 @@ pub(crate) fn new_instance(core: &Core, deployment: &Deployment) -> Instance {
         phase: InstancePhase::Creating,
         endpoint: None,
         agent: None,
+        outside: false,
         created_at: now,
         updated_at: now,
     }

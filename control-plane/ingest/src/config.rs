@@ -39,8 +39,7 @@ pub struct IngestConfig {
     pub server_names: Vec<String>,
     /// How long an agent's certificate lives.
     pub certificate_lifetime: Duration,
-    /// How long the server's own certificate lives. It is made anew at every start; a server that has been up for two
-    /// thirds of it says so in its log.
+    /// How long the server's own certificate lives. It is made anew at every start, and when two thirds of it are over.
     pub server_certificate_lifetime: Duration,
     /// Silence after which the server asks an agent whether it is there; agents speak at least this often.
     pub heartbeat_interval: Duration,

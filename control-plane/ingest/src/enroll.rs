@@ -49,7 +49,7 @@ impl Doorkeeper {
     }
 
     /// Notes a refusal, which costs more than a good request.
-    fn punish(&self, address: IpAddr, now: Instant) {
+    pub(crate) fn punish(&self, address: IpAddr, now: Instant) {
         if let Some(bucket) = lock(&self.buckets).get_mut(&network(address)) {
             bucket.take(self.limits.rate, self.limits.refusal_cost - 1.0, now);
         }

@@ -1,10 +1,13 @@
 //! What others may want to know, told as it happens. A slow reader misses events, never holds anybody up: whatever must
 //! not be missed can also be read as state.
 
+use std::sync::Arc;
+
 use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
 use outrigger_protocol::message::{ApplyState, ConfigStatus, ProgramState};
 use outrigger_protocol::transport::CloseCode;
 
+use crate::health::InstanceHealth;
 use crate::rollout::Rollout;
 use crate::stats::Reject;
 
@@ -83,6 +86,12 @@ pub enum IngestEvent {
         instance: InstanceId,
         state: ApplyState,
         status: ConfigStatus,
+    },
+    /// A probe has changed: its verdict, or how often it has failed in a row.
+    Probes {
+        deployment: DeploymentId,
+        instance: InstanceId,
+        health: Arc<InstanceHealth>,
     },
     /// Every instance has answered the newest generation.
     RolloutComplete {

@@ -19,6 +19,7 @@ use tracing::info;
 use zeroize::Zeroizing;
 
 use crate::authority::{Authority, AuthorityError};
+use crate::certificate::{self, CertificateEnd};
 use crate::config::IngestConfig;
 use crate::environments::EnvironmentError;
 use crate::events::{IngestEvent, SessionEnd};
@@ -78,9 +79,7 @@ impl Ingest {
         let authority = open_authority(&catalog, now).await?;
         let keys = endpoint_keys(&catalog).await?;
         let (reset_key, token_key) = split(keys.expose()).ok_or(IngestError::DamagedEndpointKeys)?;
-        let certificate = authority
-            .issue_server(&config.server_names, config.server_certificate_lifetime, now)
-            .map_err(IngestError::Authority)?;
+        let certificate = certificate::issue(&authority, &config, now).map_err(IngestError::Authority)?;
         let endpoint = ServerEndpoint::bind(ServerOptions {
             listen: config.listen,
             chain: certificate.chain,
@@ -93,8 +92,10 @@ impl Ingest {
         .map_err(IngestError::Listen)?;
         let address = endpoint.local_addr().map_err(IngestError::Listen)?;
         info!(%address, certificate_ends = %certificate.not_after, "listening for agents");
-        let inner = Arc::new(Inner::new(config, catalog, authority, endpoint, certificate.not_after));
+        let certificate_end = CertificateEnd::new(certificate.not_after);
+        let inner = Arc::new(Inner::new(config, catalog, authority, endpoint, certificate_end));
         inner.tasks.spawn(server::accept(Arc::clone(&inner)));
+        inner.tasks.spawn(certificate::keep_valid(Arc::clone(&inner)));
         inner.tasks.spawn(presence::watch(Arc::clone(&inner)));
         Ok(Self { inner, address })
     }
@@ -131,7 +132,8 @@ impl Ingest {
     /// The instances of a deployment that are connected, or were until a moment ago.
     #[must_use]
     pub fn live(&self, deployment: DeploymentId) -> Vec<LiveInstance> {
-        self.inner.registry.live_instances(deployment, UnixMillis::now(), self.inner.uptime())
+        let gated = self.inner.is_gated(deployment);
+        self.inner.registry.live_instances(deployment, UnixMillis::now(), self.inner.uptime(), gated)
     }
 
     /// Agents with a session, over all deployments.
@@ -168,7 +170,7 @@ impl Ingest {
         Ok(self.rollout(deployment.id))
     }
 
-    /// Tells the agents of a deployment their settings (interval, apply strategy, allowed names) when its
+    /// Tells the agents of a deployment their settings (interval, apply strategy, allowed names, probes) when its
     /// specification has changed them.
     pub fn apply_settings(&self, deployment: &Deployment) {
         self.inner.apply_settings(deployment);
@@ -198,10 +200,17 @@ impl Ingest {
         session.inspect(|session| session.outbox.stop(reason.to_owned())).is_some()
     }
 
-    /// Ends the session of an agent that the catalog has revoked. It is not let in again. Returns whether it had one.
+    /// Ends the session of an agent that the catalog has revoked. It is not let in again, and from now on neither its
+    /// samples nor its configuration count. Returns whether it had a session.
     pub fn revoke(&self, agent: AgentId) -> bool {
-        let session = self.inner.registry.of_agent(agent).and_then(|peer| peer.session());
-        session.inspect(|session| session.end(SessionEnd::Revoked)).is_some()
+        let Some(peer) = self.inner.registry.of_agent(agent) else { return false };
+        let session = peer.session();
+        if let Some(session) = &session {
+            session.end(SessionEnd::Revoked);
+        }
+        // Also when there is a session, which may be ending for another reason at this moment.
+        self.inner.part(&peer);
+        session.is_some()
     }
 
     /// The newest `limit` log lines of a deployment that are not older than `since`, oldest first.
@@ -213,7 +222,7 @@ impl Ingest {
     #[must_use]
     pub fn stats(&self) -> IngestStats {
         let inner = &self.inner;
-        inner.stats.read(inner.registry.live(), inner.endpoint.open_connections(), inner.certificate_ends)
+        inner.stats.read(inner.registry.live(), inner.endpoint.open_connections(), inner.certificate_end.read())
     }
 
     /// Lets nobody in any more, tells every agent to come back later, and closes when they have left or `deadline` has

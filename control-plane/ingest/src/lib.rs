@@ -9,7 +9,9 @@
 //!   ring (`logs`).
 //! - **Out.** The newest `environments` are sealed to each agent and offered (`offers`); the agents' reports move
 //!   the `rollout`. Whatever else an agent is told waits in its `outbox`, the latest of each kind.
-//! - **Beside.** The `registry` knows who is here, `presence` notices who is not, `stats` counts, `events` tell.
+//! - **For people.** A developer's token gets one environment, sealed to a key of that call (`fetch`).
+//! - **Beside.** The `registry` knows who is here, `presence` notices who is not, `stats` counts, `events` tell, and the
+//!   server's own `certificate` is renewed before its end.
 //!
 //! What must never be true: an id from a frame decides anything (identity is the certificate's alone); a queue grows
 //! because an agent reads slowly or writes fast; one agent's mistake, lie or flood touches another deployment's window
@@ -18,12 +20,15 @@
 
 mod authority;
 mod budget;
+mod certificate;
 mod clock;
 mod config;
 mod dedup;
 mod enroll;
 mod environments;
 mod events;
+mod fetch;
+mod health;
 mod ingest;
 mod logs;
 mod offers;
@@ -46,6 +51,7 @@ pub use budget::{LaneLimits, Rate};
 pub use config::{EnrollLimits, IngestConfig, LogRetention};
 pub use environments::EnvironmentError;
 pub use events::{IngestEvent, SessionEnd};
+pub use health::InstanceHealth;
 pub use ingest::{Ingest, IngestError};
 pub use logs::LogLine;
 pub use registry::LiveInstance;

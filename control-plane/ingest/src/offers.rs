@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use outrigger_catalog::model::Deployment;
+use outrigger_catalog::model::{Actor, Deployment};
 use outrigger_protocol::message::{ConfigOffer, ConfigStatus};
 use outrigger_protocol::seal::{self, SealContext};
 use outrigger_protocol::time::UnixMillis;
@@ -46,13 +46,19 @@ impl Inner {
         Ok(())
     }
 
-    /// Counts an agent that has just come, and offers it the newest generation if it should run it.
+    /// Counts an agent that has just come, and offers it the newest generation if it should run it. While its deployment is
+    /// not started it is offered nothing; whoever starts it pushes.
     pub(crate) async fn greet(
         self: &Arc<Self>,
         peer: &Arc<Peer>,
         session: &Arc<Session>,
         deployment: &Deployment,
     ) -> Result<(), EnvironmentError> {
+        if !self.is_started(deployment).await? {
+            let status = peer.with(|known| known.config.clone());
+            self.rollouts.report(peer.deployment, peer.instance, None, &status);
+            return Ok(());
+        }
         let effective = self.newest(deployment).await?;
         let target = self.rollouts.target(deployment.id);
         if target.is_none_or(|target| target.generation < effective.config.generation) {
@@ -69,6 +75,16 @@ impl Inner {
             self.deliver(effective, vec![(Arc::clone(peer), Arc::clone(session))]);
         }
         Ok(())
+    }
+
+    /// Whether a deployment was started, now that its agent has its place: a start that was not seen before that finds the
+    /// agent and pushes to it.
+    async fn is_started(&self, deployment: &Deployment) -> Result<bool, EnvironmentError> {
+        if deployment.status.is_started() {
+            return Ok(true);
+        }
+        let now = self.catalog.deployment(&Actor::system(deployment.organization), deployment.id).await;
+        Ok(now.map_err(EnvironmentError::Read)?.status.is_started())
     }
 
     async fn newest(&self, deployment: &Deployment) -> Result<Arc<Effective>, EnvironmentError> {

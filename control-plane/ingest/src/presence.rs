@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use outrigger_protocol::time::UnixMillis;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::events::SessionEnd;
 use crate::server::Inner;
@@ -21,24 +21,13 @@ const ENVIRONMENT_UNUSED: Duration = Duration::from_secs(60);
 pub(crate) async fn watch(ingest: Arc<Inner>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut certificate_is_old = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = ingest.closed.cancelled() => return,
         }
-        let now = UnixMillis::now();
-        sweep(&ingest, now, ingest.uptime());
-        if !certificate_is_old && is_old(ingest.certificate_ends, ingest.config.server_certificate_lifetime, now) {
-            certificate_is_old = true;
-            warn!(ends = %ingest.certificate_ends, "the server's certificate runs out: a restart makes a new one");
-        }
+        sweep(&ingest, UnixMillis::now(), ingest.uptime());
     }
-}
-
-/// Whether less than a third of a certificate's lifetime is left.
-fn is_old(ends: UnixMillis, lifetime: Duration, now: UnixMillis) -> bool {
-    now.saturating_add(lifetime / 3) >= ends
 }
 
 fn sweep(ingest: &Inner, now: UnixMillis, uptime: Duration) {
@@ -59,17 +48,4 @@ fn sweep(ingest: &Inner, now: UnixMillis, uptime: Duration) {
         }
     }
     ingest.environments.forget_unused(uptime, ENVIRONMENT_UNUSED);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_is_old_in_its_last_third() {
-        let (ends, lifetime) = (UnixMillis::from_millis(9_000), Duration::from_secs(9));
-        assert!(!is_old(ends, lifetime, UnixMillis::from_millis(5_999)));
-        assert!(is_old(ends, lifetime, UnixMillis::from_millis(6_000)));
-        assert!(is_old(ends, lifetime, UnixMillis::from_millis(10_000)));
-    }
 }

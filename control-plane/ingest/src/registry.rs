@@ -16,6 +16,7 @@ use outrigger_protocol::time::UnixMillis;
 
 use crate::dedup::Ledger;
 use crate::events::SessionEnd;
+use crate::health::{InstanceHealth, restarts};
 use crate::session::Session;
 use crate::shards::{Shards, lock};
 use crate::stats::Reject;
@@ -52,6 +53,10 @@ pub(crate) struct PeerState {
     pub(crate) metrics: Ledger,
     pub(crate) logs: Ledger,
     pub(crate) program: ProgramState,
+    /// As the program's states have told until now.
+    restarts: u32,
+    /// `None` until this process of the agent has reported any.
+    pub(crate) health: Option<Arc<InstanceHealth>>,
     pub(crate) config: ConfigStatus,
     /// The last offer and its nonce.
     pub(crate) offered: Option<(ConfigRef, [u8; 16])>,
@@ -68,11 +73,15 @@ pub struct LiveInstance {
     pub connected: bool,
     pub last_seen: UnixMillis,
     pub program: ProgramState,
+    /// How often its program was started again, for whatever reason, since its agent was started.
+    pub restarts: u32,
+    /// What its probes say; `None` when nothing has been heard of any.
+    pub health: Option<Arc<InstanceHealth>>,
     pub config: ConfigStatus,
     /// The newest sample, its time corrected for the sandbox's clock.
     pub latest: Option<Arc<Sample>>,
     pub agent_version: Arc<str>,
-    /// Connected, and its program runs with a configuration.
+    /// Connected, its program runs with a configuration, and it passes the startup and readiness probes of its deployment.
     pub ready: bool,
 }
 
@@ -91,6 +100,8 @@ impl Peer {
                 metrics: Ledger::default(),
                 logs: Ledger::default(),
                 program: ProgramState::Waiting,
+                restarts: 0,
+                health: None,
                 config: ConfigStatus::default(),
                 offered: None,
                 latest: None,
@@ -113,8 +124,13 @@ impl Peer {
         if hello.epoch < state.epoch {
             return Err(Reject::Overtaken);
         }
+        if hello.epoch != state.epoch {
+            // Another process, which has found nothing yet. The same one says in a moment what it has found meanwhile.
+            state.health = None;
+            state.restarts = 0;
+        }
         state.epoch = hello.epoch;
-        state.program = hello.program;
+        state.set_program(hello.program);
         state.config = hello.status;
         state.offered = None;
         if *state.agent_version != *hello.agent_version {
@@ -123,13 +139,15 @@ impl Peer {
         Ok(state.session.replace(Arc::clone(session)))
     }
 
-    fn live(&self, now: UnixMillis, uptime: Duration) -> LiveInstance {
+    /// `gated` is whether the deployment has startup or readiness probes.
+    fn live(&self, now: UnixMillis, uptime: Duration, gated: bool) -> LiveInstance {
         let state = lock(&self.state);
         let connected = state.session.is_some();
         let last_seen = match &state.session {
             Some(session) => now.saturating_sub(session.silence(uptime)),
             None => state.left_at,
         };
+        let passes = state.health.as_ref().map_or(!gated, |health| health.is_ready());
         let runs = matches!(state.program, ProgramState::Running { .. }) && state.config.running.is_some();
         LiveInstance {
             instance: self.instance,
@@ -137,11 +155,20 @@ impl Peer {
             connected,
             last_seen,
             program: state.program,
+            restarts: state.restarts,
+            health: state.health.clone(),
             config: state.config.clone(),
             latest: state.latest.clone(),
             agent_version: Arc::clone(&state.agent_version),
-            ready: connected && runs,
+            ready: connected && runs && passes,
         }
+    }
+}
+
+impl PeerState {
+    pub(crate) fn set_program(&mut self, program: ProgramState) {
+        self.program = program;
+        self.restarts = restarts(program).unwrap_or(self.restarts);
     }
 }
 
@@ -272,7 +299,8 @@ impl Registry {
         deployment: DeploymentId,
         now: UnixMillis,
         uptime: Duration,
+        gated: bool,
     ) -> Vec<LiveInstance> {
-        self.of_deployment(deployment).iter().map(|peer| peer.live(now, uptime)).collect()
+        self.of_deployment(deployment).iter().map(|peer| peer.live(now, uptime, gated)).collect()
     }
 }

@@ -8,7 +8,7 @@ use outrigger_catalog::Catalog;
 use outrigger_catalog::model::Deployment;
 use outrigger_protocol::id::DeploymentId;
 use outrigger_protocol::message::AgentSettings;
-use outrigger_protocol::time::UnixMillis;
+use outrigger_protocol::probe::Probe;
 use outrigger_protocol::transport::{Accepted, IncomingAgent, ServerEndpoint};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
@@ -17,10 +17,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use crate::authority::Authority;
+use crate::certificate::CertificateEnd;
 use crate::config::IngestConfig;
 use crate::enroll::{self, Doorkeeper};
 use crate::environments::Environments;
 use crate::events::{BACKLOG, IngestEvent, SessionEnd};
+use crate::fetch;
 use crate::logs::RecentLogs;
 use crate::registry::{Peer, Registry};
 use crate::rollout::Rollouts;
@@ -38,8 +40,7 @@ pub(crate) struct Inner {
     pub(crate) catalog: Catalog,
     pub(crate) authority: Authority,
     pub(crate) endpoint: ServerEndpoint,
-    /// When the server's own certificate runs out.
-    pub(crate) certificate_ends: UnixMillis,
+    pub(crate) certificate_end: CertificateEnd,
     pub(crate) registry: Registry,
     pub(crate) windows: Windows,
     pub(crate) rollouts: Rollouts,
@@ -65,14 +66,14 @@ impl Inner {
         catalog: Catalog,
         authority: Authority,
         endpoint: ServerEndpoint,
-        certificate_ends: UnixMillis,
+        certificate_end: CertificateEnd,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             catalog,
             authority,
             endpoint,
-            certificate_ends,
+            certificate_end,
             registry: Registry::new(),
             windows: Windows::new(config.windows),
             rollouts: Rollouts::new(),
@@ -125,6 +126,9 @@ impl Inner {
             heartbeat_interval: self.config.heartbeat_interval,
             apply: spec.apply,
             allowed_names: spec.allowed_names.clone(),
+            start_only: spec.start_only.clone(),
+            bake_time: spec.bake_time,
+            probes: spec.probes.clone(),
         };
         let mut known = self.settings.of(&deployment.id);
         match known.get(&deployment.id) {
@@ -140,6 +144,11 @@ impl Inner {
 
     pub(crate) fn sample_interval(&self, deployment: DeploymentId) -> Duration {
         self.settings.find(&deployment).map_or(DEFAULT_SAMPLE_INTERVAL, |settings| settings.sample_interval)
+    }
+
+    /// Whether instances of a deployment have probes to pass before they are ready.
+    pub(crate) fn is_gated(&self, deployment: DeploymentId) -> bool {
+        self.settings.find(&deployment).is_some_and(|settings| settings.probes.iter().any(Probe::is_gate))
     }
 
     /// An instance is gone for good: nobody waits for it, and its last samples mean nothing any more.
@@ -196,6 +205,7 @@ async fn admit(ingest: Arc<Inner>, incoming: IncomingAgent) {
     match Box::pin(incoming.handshake()).await {
         Ok(Accepted::Agent(connection)) => session::serve(ingest, connection).await,
         Ok(Accepted::Enrollment(enrollment)) => Box::pin(enroll::serve(ingest, enrollment)).await,
+        Ok(Accepted::Fetch(fetch)) => Box::pin(fetch::serve(ingest, fetch)).await,
         Err(error) => {
             ingest.stats.reject(Reject::of(&error).unwrap_or(Reject::Handshake));
             debug!(%address, error = &error as &dyn std::error::Error, "handshake failed");

@@ -210,7 +210,7 @@ impl Live<'_> {
         if !ingest.registry.detach(peer, session, UnixMillis::now()) {
             return;
         }
-        if matches!(end, SessionEnd::Left { .. }) {
+        if matches!(end, SessionEnd::Left { .. } | SessionEnd::Revoked) {
             ingest.part(peer);
         }
         ingest.tell(IngestEvent::AgentLost {

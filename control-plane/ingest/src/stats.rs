@@ -60,6 +60,9 @@ kinds! {
         TokenUsed = "token_used",
         BadEnrollment = "bad_enrollment",
         EnrollmentLimited = "enrollment_limited",
+        /// A person's token, role or environment.
+        FetchRefused = "fetch_refused",
+        FetchLimited = "fetch_limited",
     }
 }
 
@@ -92,6 +95,8 @@ kinds! {
         /// An agent's key to which nothing can be sealed.
         OffersFailed = "offers_failed",
         ConfigReports = "config_reports",
+        /// For programs that people run themselves.
+        EnvironmentsFetched = "environments_fetched",
     }
 }
 
@@ -148,7 +153,7 @@ pub struct IngestStats {
     pub live: usize,
     /// Connections of any kind now.
     pub connections: usize,
-    /// When the server's own certificate runs out; a restart makes a new one.
+    /// When the server's own certificate runs out; it is renewed before.
     pub certificate_ends: UnixMillis,
     counts: [u64; Count::ALL.len()],
     rejects: [u64; Reject::ALL.len()],

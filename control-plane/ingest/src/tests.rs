@@ -2,6 +2,7 @@
 
 mod delivery;
 mod enrolment;
+mod fetching;
 mod fleet;
 mod hostile;
 mod samples;

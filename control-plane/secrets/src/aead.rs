@@ -28,6 +28,10 @@ impl Place {
         self.0.extend_from_slice(bytes);
         self
     }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 fn cipher(key: &[u8; KEY_BYTES]) -> LessSafeKey {
@@ -38,6 +42,16 @@ fn cipher(key: &[u8; KEY_BYTES]) -> LessSafeKey {
 pub(crate) fn seal(key: &[u8; KEY_BYTES], place: &Place, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
     let mut nonce = [0; NONCE_LEN];
     SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::Randomness)?;
+    seal_with(key, nonce, place, plaintext)
+}
+
+/// The nonce has to be one that this key never sees again.
+fn seal_with(
+    key: &[u8; KEY_BYTES],
+    nonce: [u8; NONCE_LEN],
+    place: &Place,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, SealError> {
     let mut sealed = Vec::with_capacity(plaintext.len() + OVERHEAD_BYTES);
     sealed.push(FORMAT);
     sealed.extend_from_slice(&nonce);
@@ -86,6 +100,9 @@ pub(crate) fn random_key() -> Zeroizing<[u8; KEY_BYTES]> {
     SystemRandom::new().fill(key.as_mut()).expect("the operating system provides randomness");
     key
 }
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,8 @@
 //! Two layers of keys. A [`MasterKey`] comes from outside (a file, a setting) and never touches the database. It
 //! wraps one [`DataKey`] per project and seals the few blobs that belong to the installation ([`seal_blob`]: the
 //! certificate authority's key, the endpoints' keys). A data key seals the values of its project's variables
-//! ([`seal`]). Whether a master key is the one that protects a database is answered by a [`KeyCheck`], which is stored
-//! beside the data, before anything else is read.
+//! ([`seal`]). [`AuditKeys`] sign the audit log's heads and make fingerprints of values. Whether a master key is the one
+//! that protects a database is answered by a [`KeyCheck`], which is stored beside the data, before anything else is read.
 //!
 //! Everything is AES-256-GCM (NIST SP 800-38D) with a fresh random 96-bit nonce per encryption. The additional data
 //! names exactly the place that a ciphertext belongs to, so that it opens nowhere else: not in another tenant's row,
@@ -16,6 +16,7 @@
 //! Nothing here logs, reads a clock or knows of a database.
 
 mod aead;
+mod audit;
 mod blob;
 mod check;
 mod data_key;
@@ -24,12 +25,13 @@ mod master;
 mod redacted;
 mod value;
 
+pub use audit::{AuditKeys, Fingerprint, NotAFingerprint};
 pub use blob::{open_blob, seal_blob};
 pub use check::KeyCheck;
 pub use data_key::DataKey;
 pub use error::{KeySourceError, MasterKeyError, OpenSealedError, SealError};
 pub use master::{MasterKey, MasterKeySource};
-pub use redacted::{SecretBytes, SecretString};
+pub use redacted::{Secret, SecretBytes, SecretString};
 pub use value::{Aad, open, seal};
 
 /// How often one key may encrypt with random nonces (NIST SP 800-38D, section 8.3).

@@ -64,10 +64,15 @@ impl MasterKey {
 
     /// The key for one use.
     pub(crate) fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        self.derive_for(purpose, &[])
+    }
+
+    /// The key for one use by one user of it. No purpose is the beginning of another.
+    pub(crate) fn derive_for(&self, purpose: &str, user: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         hkdf::Salt::new(hkdf::HKDF_SHA256, b"outrigger master key v1")
             .extract(self.0.as_ref())
-            .expand(&[purpose.as_bytes()], hkdf::HKDF_SHA256)
+            .expand(&[purpose.as_bytes(), user], hkdf::HKDF_SHA256)
             .and_then(|output| output.fill(key.as_mut()))
             .expect("one block is within the length that HKDF can give");
         key

@@ -1,51 +1,70 @@
 //! Values that are zeroised when dropped, compared in constant time, and never printed.
 
 use std::fmt;
+use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-const REDACTED: &str = "[redacted]";
-
-/// A text that nobody may see by accident. There is no `Serialize`: what leaves the process names it by
-/// [`expose`](Self::expose).
+/// What nobody may see by accident: a [`SecretString`] or [`SecretBytes`]. There is no `Serialize`: what leaves the
+/// process names it by [`expose`](Self::expose).
 #[derive(Clone, Default)]
-pub struct SecretString(Zeroizing<String>);
+pub struct Secret<T: Zeroize>(Zeroizing<T>);
 
-impl SecretString {
+/// A text that nobody may see by accident.
+pub type SecretString = Secret<String>;
+
+/// Bytes that nobody may see by accident.
+pub type SecretBytes = Secret<Vec<u8>>;
+
+impl<T: Zeroize> Secret<T> {
     #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
+    pub fn new(content: impl Into<T>) -> Self {
+        Self(Zeroizing::new(content.into()))
     }
 
-    /// The text itself. Every caller is a place to look at in a review.
+    /// The content in a buffer of the caller's, still zeroised when dropped.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub fn into_inner(self) -> Zeroizing<T> {
+        self.0
+    }
+}
+
+impl<T: Zeroize + Deref> Secret<T> {
+    /// The content itself. Every caller is a place to look at in a review.
+    #[must_use]
+    pub fn expose(&self) -> &T::Target {
         &self.0
+    }
+}
+
+impl<T: Zeroize + AsRef<[u8]>> Secret<T> {
+    fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
     }
 
     /// Its length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.bytes().len()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The text in a buffer of the caller's, still zeroised when dropped.
-    #[must_use]
-    pub fn into_inner(self) -> Zeroizing<String> {
-        self.0
+        self.bytes().is_empty()
     }
 }
 
-impl From<String> for SecretString {
-    fn from(text: String) -> Self {
-        Self::new(text)
+impl<T: Zeroize> From<T> for Secret<T> {
+    fn from(content: T) -> Self {
+        Self(Zeroizing::new(content))
+    }
+}
+
+impl<T: Zeroize> From<Zeroizing<T>> for Secret<T> {
+    fn from(content: Zeroizing<T>) -> Self {
+        Self(content)
     }
 }
 
@@ -55,101 +74,30 @@ impl From<&str> for SecretString {
     }
 }
 
-impl From<Zeroizing<String>> for SecretString {
-    fn from(text: Zeroizing<String>) -> Self {
-        Self(text)
-    }
-}
-
-impl PartialEq for SecretString {
+impl<T: Zeroize + AsRef<[u8]>> PartialEq for Secret<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+        self.bytes().ct_eq(other.bytes()).into()
     }
 }
 
-impl Eq for SecretString {}
+impl<T: Zeroize + AsRef<[u8]>> Eq for Secret<T> {}
 
-impl fmt::Debug for SecretString {
+impl<T: Zeroize> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
+        fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for SecretString {
+impl<T: Zeroize> fmt::Display for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
+        f.write_str("[redacted]")
     }
 }
 
 /// Secrets come in with requests and settings; they go out by no serialiser.
 impl<'de> Deserialize<'de> for SecretString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::new)
-    }
-}
-
-/// Bytes that nobody may see by accident.
-#[derive(Clone, Default)]
-pub struct SecretBytes(Zeroizing<Vec<u8>>);
-
-impl SecretBytes {
-    #[must_use]
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Zeroizing::new(bytes.into()))
-    }
-
-    /// The bytes themselves. Every caller is a place to look at in a review.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The bytes in a buffer of the caller's, still zeroised when dropped.
-    #[must_use]
-    pub fn into_inner(self) -> Zeroizing<Vec<u8>> {
-        self.0
-    }
-}
-
-impl From<Vec<u8>> for SecretBytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self::new(bytes)
-    }
-}
-
-impl From<Zeroizing<Vec<u8>>> for SecretBytes {
-    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(bytes)
-    }
-}
-
-impl PartialEq for SecretBytes {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for SecretBytes {}
-
-impl fmt::Debug for SecretBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl fmt::Display for SecretBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-use crate::commands::{deployment, env, login, policy, project};
+use crate::commands::{audit, deployment, env, login, policy, project};
 use crate::config::SettingFlags;
 use crate::demo::DemoArgs;
 
@@ -44,6 +44,11 @@ pub(crate) enum Command {
     Policy {
         #[command(subcommand)]
         command: policy::PolicyCommand,
+    },
+    /// The audit log
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
     },
     /// Compile a policy that stands on standard input; the control plane runs this in a process of its own
     #[command(hide = true)]

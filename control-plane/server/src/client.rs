@@ -68,6 +68,7 @@ pub(crate) enum Body {
     None,
     Json(Value),
     Wasm(Vec<u8>),
+    Text(Vec<u8>),
 }
 
 impl Client {
@@ -99,12 +100,22 @@ impl Client {
         self.call(Method::POST, path, Body::Json(body)).await
     }
 
+    /// A change that is only made while a generation is the newest, if one is given.
+    pub(crate) async fn post_if(&self, path: &str, body: Body, if_match: Option<u64>) -> Result<Value, ClientError> {
+        self.envelope(Method::POST, path, body, if_match).await.map(|envelope| envelope.data)
+    }
+
     pub(crate) async fn call(&self, method: Method, path: &str, body: Body) -> Result<Value, ClientError> {
-        self.envelope(method, path, body).await.map(|envelope| envelope.data)
+        self.envelope(method, path, body, None).await.map(|envelope| envelope.data)
     }
 
     /// All pages of a list.
     pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, ClientError> {
+        self.list_up_to(path, usize::MAX).await
+    }
+
+    /// The first items of a list.
+    pub(crate) async fn list_up_to(&self, path: &str, most: usize) -> Result<Vec<Value>, ClientError> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -113,18 +124,53 @@ impl Client {
                 None => path.to_owned(),
                 Some(next) => format!("{path}{separator}cursor={next}"),
             };
-            let envelope = self.envelope(Method::GET, &target, Body::None).await?;
+            let envelope = self.envelope(Method::GET, &target, Body::None, None).await?;
             if let Value::Array(page) = envelope.data {
                 items.extend(page);
             }
             cursor = envelope.page.and_then(|page| page.next);
-            if cursor.is_none() {
+            if cursor.is_none() || items.len() >= most {
+                items.truncate(most);
                 return Ok(items);
             }
         }
     }
 
-    async fn envelope(&self, method: Method, path: &str, body: Body) -> Result<Envelope, ClientError> {
+    async fn envelope(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        if_match: Option<u64>,
+    ) -> Result<Envelope, ClientError> {
+        let (status, answer) = self.exchange(method.clone(), path, body, if_match).await?;
+        let foreign = |_| self.foreign(&method, path, status);
+        let envelope: Envelope = serde_json::from_slice(&answer).map_err(foreign)?;
+        if envelope.success { Ok(envelope) } else { Err(envelope.refusal(status)) }
+    }
+
+    /// A file instead of an envelope; what is wrong comes in an envelope all the same.
+    pub(crate) async fn text(&self, path: &str) -> Result<SecretString, ClientError> {
+        let (status, answer) = self.exchange(Method::GET, path, Body::None, None).await?;
+        let foreign = || self.foreign(&Method::GET, path, status);
+        if !status.is_success() {
+            let envelope = serde_json::from_slice::<Envelope>(&answer).map_err(|_| foreign())?;
+            return Err(envelope.refusal(status));
+        }
+        String::from_utf8(answer).map(SecretString::from).map_err(|_| foreign())
+    }
+
+    fn foreign(&self, method: &Method, path: &str, status: StatusCode) -> ClientError {
+        ClientError::Foreign { base: self.base.clone(), operation: format!("{method} {path}"), status }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        if_match: Option<u64>,
+    ) -> Result<(StatusCode, Vec<u8>), ClientError> {
         let operation = format!("{method} {path}");
         let unreachable =
             |source| ClientError::Unreachable { base: self.base.clone(), operation: operation.clone(), source };
@@ -132,9 +178,13 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose());
         }
+        if let Some(generation) = if_match {
+            request = request.header("if-match", format!("\"{generation}\""));
+        }
         request = match body {
             Body::None => request,
             Body::Json(value) => request.json(&value),
+            Body::Text(bytes) => request.header("content-type", "text/plain; charset=utf-8").body(bytes),
             Body::Wasm(bytes) => request.header("content-type", "application/wasm").body(bytes),
         };
         let mut response = request.send().await.map_err(unreachable)?;
@@ -147,15 +197,17 @@ impl Client {
                 return Err(foreign());
             }
         }
-        let envelope: Envelope = serde_json::from_slice(&answer).map_err(|_| foreign())?;
-        if envelope.success {
-            return Ok(envelope);
-        }
-        Err(ClientError::Refused {
+        Ok((status, answer))
+    }
+}
+
+impl Envelope {
+    fn refusal(self, status: StatusCode) -> ClientError {
+        ClientError::Refused {
             status,
-            code: envelope.code.unwrap_or_default(),
-            error: envelope.error.unwrap_or_else(|| status.to_string()),
-            details: envelope.details,
-        })
+            code: self.code.unwrap_or_default(),
+            error: self.error.unwrap_or_else(|| status.to_string()),
+            details: self.details,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands that talk to a control plane: each turns its arguments into calls of the admin API and prints the answer.
 
+pub(crate) mod audit;
 pub(crate) mod credentials;
 pub(crate) mod deployment;
 pub(crate) mod env;

@@ -13,12 +13,22 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use outrigger_protocol::time;
 use outrigger_secrets::SecretString;
 
 pub(crate) use flags::SettingFlags;
 pub(crate) use layers::{Layers, Origin, Sources};
 
 use settings::Item;
+
+/// An agent asks for its next certificate when at most 90 % of the present one's life are over, and if nobody answers
+/// again a minute later. With less than this there is no time for a second attempt before it is locked out.
+const SHORTEST_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// Less than this is no time for a client that is far away.
+const SHORTEST_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Less than this and a program on a busy machine has not even started.
+const SHORTEST_KEY_COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the settings cannot be used. Each variant says what is wrong and where it was written.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +43,6 @@ pub(crate) enum ConfigError {
     Invalid { origin: Origin, key: &'static str, value: String, expected: &'static str },
     #[error("{origin}: `{key}` is not a single value; expected {expected}")]
     NotScalar { origin: Origin, key: &'static str, expected: &'static str },
-    #[error("`master_key` (from {inline}) and `master_key_file` (from {file}) are both set; keep one of them")]
-    TwoMasterKeys { inline: Origin, file: Origin },
 }
 
 /// How the control plane's own log lines look.
@@ -44,13 +52,21 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Where the master key comes from.
+/// Where the master key comes from, in this order. With none of them it is `<data_dir>/master.key`, made at the first
+/// start of an empty data directory.
 #[derive(Debug, Clone)]
-pub(crate) enum MasterKeyChoice {
-    File(PathBuf),
-    Inline(SecretString),
-    /// `<data_dir>/master.key`, made at the first start of an empty data directory.
-    DataDir,
+pub(crate) struct MasterKeySources {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) inline: Option<SecretString>,
+    pub(crate) command: Option<KeyCommand>,
+}
+
+/// A program that prints the master key.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyCommand {
+    pub(crate) program: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) timeout: Duration,
 }
 
 /// Checked settings of a control plane.
@@ -58,13 +74,15 @@ pub(crate) enum MasterKeyChoice {
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http_listen: SocketAddr,
+    pub(crate) http_max_connections: usize,
+    pub(crate) http_header_timeout: Duration,
     pub(crate) agents_listen: SocketAddr,
     /// What instances made by a driver are told to connect to; the bound address when absent.
     pub(crate) agents_advertise: Option<SocketAddr>,
     /// The name in the server certificate, which agents verify.
     pub(crate) server_name: String,
     pub(crate) certificate_lifetime: Duration,
-    pub(crate) master_key: MasterKeyChoice,
+    pub(crate) master_key: MasterKeySources,
     pub(crate) agent_binary: Option<PathBuf>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -75,24 +93,19 @@ pub(crate) struct Config {
 impl Config {
     /// Checks every layer's value and resolves them into one.
     pub(crate) fn compile(layers: &Layers) -> Result<Self, ConfigError> {
-        let inline = layers.origin(Item::MasterKey);
-        let file = layers.origin(Item::MasterKeyFile);
-        if let (Some(inline), Some(file)) = (inline.clone(), file.clone()) {
-            return Err(ConfigError::TwoMasterKeys { inline, file });
-        }
-        let master_key = match (inline, file) {
-            (Some(_), _) => MasterKeyChoice::Inline(SecretString::from(layers.text(Item::MasterKey)?)),
-            (_, Some(_)) => MasterKeyChoice::File(layers.parse(Item::MasterKeyFile)?),
-            (None, None) => MasterKeyChoice::DataDir,
-        };
         Ok(Self {
             data_dir: layers.parse(Item::DataDir)?,
             http_listen: layers.parse(Item::HttpListen)?,
+            http_max_connections: layers.parse_with(Item::HttpMaxConnections, parse_connections)?,
+            http_header_timeout: layers
+                .parse_with(Item::HttpHeaderTimeout, |text| parse_duration_from(SHORTEST_HEADER_TIMEOUT, text))?,
             agents_listen: layers.parse(Item::AgentsListen)?,
             agents_advertise: layers.parse_optional(Item::AgentsAdvertise)?,
             server_name: layers.parse_with(Item::AgentsServerName, parse_dns_name)?,
-            certificate_lifetime: layers.parse_with(Item::AgentsCertificateLifetime, parse_duration)?,
-            master_key,
+            certificate_lifetime: layers.parse_with(Item::AgentsCertificateLifetime, |text| {
+                parse_duration_from(SHORTEST_CERTIFICATE_LIFETIME, text)
+            })?,
+            master_key: master_key_sources(layers)?,
             agent_binary: layers.parse_optional(Item::ProcessAgentBinary)?,
             log_level: layers.parse_with(Item::LogLevel, parse_log_level)?,
             log_format: layers.parse_with(Item::LogFormat, parse_log_format)?,
@@ -102,25 +115,33 @@ impl Config {
     }
 }
 
+fn master_key_sources(layers: &Layers) -> Result<MasterKeySources, ConfigError> {
+    let timeout = layers
+        .parse_with(Item::MasterKeyCommandTimeout, |text| parse_duration_from(SHORTEST_KEY_COMMAND_TIMEOUT, text))?;
+    let command = layers.list_optional(Item::MasterKeyCommand)?.and_then(|list| {
+        let mut list = list.into_iter();
+        let program = list.next()?;
+        Some(KeyCommand { program, arguments: list.collect(), timeout })
+    });
+    Ok(MasterKeySources {
+        file: layers.parse_optional(Item::MasterKeyFile)?,
+        inline: layers.parse_optional::<String>(Item::MasterKey)?.map(SecretString::from),
+        command,
+    })
+}
+
 fn parse_dns_name(text: &str) -> Option<String> {
     let label =
         |part: &str| (1..=63).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     (text.len() <= 253 && text.split('.').all(label)).then(|| text.to_owned())
 }
 
-/// `90s`, `5m`, `24h`, `250ms`.
 fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let number: u64 = text[..digits].parse().ok()?;
-    let millis = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.checked_mul(millis).filter(|total| *total > 0).map(Duration::from_millis)
+    parse_duration_from(Duration::from_millis(1), text)
+}
+
+fn parse_duration_from(shortest: Duration, text: &str) -> Option<Duration> {
+    time::parse_duration(text).filter(|duration| *duration >= shortest)
 }
 
 fn parse_log_level(text: &str) -> Option<String> {
@@ -134,6 +155,10 @@ fn parse_log_format(text: &str) -> Option<LogFormat> {
         "json" => Some(LogFormat::Json),
         _ => None,
     }
+}
+
+fn parse_connections(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|connections| (1..=100_000).contains(connections))
 }
 
 fn parse_mebibytes(text: &str) -> Option<usize> {

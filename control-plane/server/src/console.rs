@@ -14,8 +14,17 @@ pub(crate) enum ConsoleError {
 
 /// Writes one line.
 pub(crate) fn line(text: Arguments<'_>) -> Result<(), ConsoleError> {
+    write(format_args!("{text}\n"))
+}
+
+/// Writes a text as it is.
+pub(crate) fn text(text: &str) -> Result<(), ConsoleError> {
+    write(format_args!("{text}"))
+}
+
+fn write(text: Arguments<'_>) -> Result<(), ConsoleError> {
     let mut out = stdout().lock();
-    out.write_fmt(text).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).map_err(|error| {
+    out.write_fmt(text).and_then(|()| out.flush()).map_err(|error| {
         if error.kind() == ErrorKind::BrokenPipe { ConsoleError::ReaderLeft } else { ConsoleError::Write(error) }
     })
 }

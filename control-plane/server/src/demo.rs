@@ -4,6 +4,7 @@
 //! while everything runs. The demo is a client of the admin API like any other: what it shows, a user can do.
 
 pub(crate) mod agent_binary;
+mod keys;
 mod load;
 mod scenario;
 mod screen;
@@ -96,14 +97,17 @@ async fn play(control_plane: &ControlPlane, duration: Option<Duration>) -> anyho
     let service = [this.display().to_string(), "demo-service".to_owned()];
     let scenario = Scenario::create(client, &service, &random_text()).await?;
 
-    let header = header(control_plane, token.expose(), &scenario.deployment);
+    let header = Header::new(control_plane, token.expose(), &scenario.deployment);
     let load = Arc::new(LoadState::default());
     let generator = tokio::spawn(load::generate(Arc::clone(&load)));
     let mut screen = Screen::open(header)?;
     let mut view = View::default();
+    let draws = screen.draws();
+    let ended_by_key = async move { if draws { keys::end().await } else { std::future::pending().await } };
     let shown = tokio::select! {
-        shown = show(&scenario, &load, &mut screen, &mut view, duration) => shown,
+        () = ended_by_key => Ok(()),
         () = crate::signals::terminated() => Ok(()),
+        shown = show(&scenario, &load, &mut screen, &mut view, duration) => shown,
     };
     generator.abort();
     screen.close();
@@ -114,18 +118,38 @@ async fn play(control_plane: &ControlPlane, duration: Option<Duration>) -> anyho
     shown.and(stopped).and(told.map_err(Into::into))
 }
 
-fn header(control_plane: &ControlPlane, token: &str, deployment: &str) -> Vec<String> {
-    let base = format!("http://{}", control_plane.http_address());
-    let curl = format!("curl -H 'Authorization: Bearer {token}' {base}");
-    vec![
-        format!("API            {base}   (agents: {} over QUIC)", control_plane.agents_address()),
-        format!("operator token {token}"),
-        format!("{curl}/api/deployments/{deployment}/status"),
-        format!("{curl}/api/deployments/{deployment}/decisions"),
-        format!(
-            "{curl}/api/deployments/{deployment}/scale -H 'Content-Type: application/json' -d '{{\"replicas\":2}}'"
-        ),
-    ]
+/// How to look at it from another terminal.
+struct Header {
+    /// Complete, for whoever reads a pipe.
+    lines: Vec<String>,
+    /// Short, because a terminal cuts what is wider than itself.
+    screen: Vec<String>,
+}
+
+impl Header {
+    fn new(control_plane: &ControlPlane, token: &str, deployment: &str) -> Self {
+        let base = format!("http://{}", control_plane.http_address());
+        let addresses = format!("API            {base}   (agents: {} over QUIC)", control_plane.agents_address());
+        let curl = format!("curl -H 'Authorization: Bearer {token}' {base}/api/deployments/{deployment}");
+        let short = r#"curl -H "Authorization: Bearer $OUTRIGGER_TOKEN" $OUTRIGGER_URL/api/deployments/$ID"#;
+        Self {
+            lines: vec![
+                addresses.clone(),
+                format!("operator token {token}"),
+                format!("{curl}/status"),
+                format!("{curl}/decisions"),
+                format!("{curl}/scale -H 'Content-Type: application/json' -d '{{\"replicas\":2}}'"),
+            ],
+            screen: vec![
+                addresses,
+                format!("export OUTRIGGER_URL={base} ID={deployment}"),
+                format!("export OUTRIGGER_TOKEN={token}"),
+                format!("{short}/status"),
+                format!("{short}/decisions"),
+                format!("{short}/events"),
+            ],
+        }
+    }
 }
 
 async fn show(

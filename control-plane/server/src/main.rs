@@ -50,6 +50,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Env { command } => commands::env::run(command).await,
         Command::Deployment { command } => commands::deployment::run(command).await,
         Command::Policy { command } => commands::policy::run(command).await,
+        Command::Audit { command } => commands::audit::run(command).await,
         Command::CompilePolicy => unreachable!("main has done it"),
         Command::DemoService => demo::service::run().await,
     }

@@ -4,13 +4,13 @@
 //! direction: HTTP takes no new requests, the engine finishes what it began, agents are told to come back later, the
 //! store closes. Everything that goes wrong on the way up is one sentence and leaves the data as it was.
 
+mod http;
 mod keys;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use outrigger_api::{ApiState, Readiness, StoreProbe};
@@ -22,13 +22,12 @@ use outrigger_policy_host::{CacheConfig, CacheKey, CompileLimits, Compiler, Host
 use outrigger_protocol::time::UnixMillis;
 use outrigger_secrets::{MasterKey, SecretString};
 use outrigger_store::{Options, RedbStore, SharedStore};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use crate::cli::ServerArgs;
 use crate::config::{Config, Layers, Sources};
 use crate::demo::agent_binary;
+
+use http::{Http, HttpLimits};
 
 pub(crate) use keys::random_text;
 
@@ -81,11 +80,12 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
-        let listener = bind_http(config.http_listen).await?;
+        // Before anything else: a port that somebody has must stop us before we made a file or started a task.
+        let listener = Http::bind(config.http_listen).await?;
         keys::prepare_directory(&config.data_dir)?;
         let database = config.data_dir.join(DATABASE);
         let is_new = !database.try_exists().with_context(|| format!("cannot look at {}", database.display()))?;
-        let master = keys::master_key(&config, is_new)?;
+        let master = keys::master_key(&config, is_new).await?;
         let options = Options { cache_bytes: config.store_cache_bytes, ..Options::default() };
         if !is_new {
             check_master_key(&database, options, &master).await?;
@@ -116,14 +116,16 @@ impl ControlPlane {
             readiness: readiness.clone(),
             agents_address: advertised(&config, &ingest).to_string(),
         };
-        let http = Http::start(listener, state)?;
+        let limits =
+            HttpLimits { connections: config.http_max_connections, header_timeout: config.http_header_timeout };
+        let http = Http::serve(listener, outrigger_api::router(state), limits)?;
         readiness.set_ready();
-        tracing::info!(http = %http.address, agents = %ingest.local_addr(), "serving");
+        tracing::info!(http = %http.address(), agents = %ingest.local_addr(), "serving");
         Ok(Self { config, http, ingest, engine, store, readiness, operator_token })
     }
 
     pub(crate) fn http_address(&self) -> SocketAddr {
-        self.http.address
+        self.http.address()
     }
 
     pub(crate) fn agents_address(&self) -> SocketAddr {
@@ -220,44 +222,4 @@ fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
         None => tracing::warn!("no outrigger-agent found: the process driver is not available"),
     }
     Ok(drivers)
-}
-
-/// Taken before anything else: a port that somebody has must stop us before we made a file or started a task.
-async fn bind_http(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.with_context(|| format!("cannot serve the admin API on {listen}"))
-}
-
-/// The HTTP listener and its end.
-struct Http {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<std::io::Result<()>>,
-}
-
-/// How long answers under way may take when the server stops; live streams would take for ever.
-const HTTP_DRAIN: Duration = Duration::from_secs(5);
-
-impl Http {
-    fn start(listener: TcpListener, state: ApiState) -> anyhow::Result<Self> {
-        let address = listener.local_addr().context("the listener has no address")?;
-        let service = outrigger_api::router(state).into_make_service_with_connect_info::<SocketAddr>();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serve = axum::serve(listener, service).with_graceful_shutdown(async move {
-            // A dropped sender means the same as a sent word.
-            let _ = stopped.await;
-        });
-        let task = tokio::spawn(async move { serve.await });
-        Ok(Self { address, stop, task })
-    }
-
-    async fn stop(self) {
-        // The task may have ended by itself, which its result below tells.
-        let _ = self.stop.send(());
-        match tokio::time::timeout(HTTP_DRAIN, self.task).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "the HTTP server failed"),
-            Ok(Err(error)) => tracing::warn!(%error, "the HTTP server panicked"),
-            Err(_) => tracing::info!("requests were under way when the HTTP server stopped"),
-        }
-    }
 }

@@ -31,8 +31,12 @@ fn refused(command: &mut Command, words: &[&str]) -> Output {
 
 /// Starts a control plane on a fresh directory and ends it again, so that there is a database.
 fn made(data: &Path) {
+    comes_up(&mut server(data, &[]));
+}
+
+fn comes_up(command: &mut Command) {
     use std::io::{BufRead as _, BufReader};
-    let mut child = server(data, &[]).stdout(std::process::Stdio::piped()).spawn().expect("the program runs");
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("the program runs");
     let stdout = child.stdout.take().expect("it is piped");
     let ready = BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line.starts_with("agents "));
     child.kill().expect("it still runs");
@@ -83,6 +87,50 @@ fn a_wrong_or_missing_master_key_opens_nothing_and_changes_nothing() {
     std::fs::rename(data.join("master.key"), data.join("elsewhere")).unwrap();
     refused(&mut server(&data, &[]), &["master.key", "missing"]);
     assert!(!data.join("master.key").exists(), "no key is made over an existing database");
+}
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const OTHER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+#[test]
+fn the_first_source_that_has_a_master_key_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let file = directory.path().join("key");
+    let sources = |file: &Path, variable: Option<&str>, printed: &str| {
+        let mut command = server(&data, &["--master-key-file", file.to_str().unwrap()]);
+        command.args(["--master-key-command", &format!(r#"["printf", "%s\\n", "{printed}"]"#)]);
+        command.envs(variable.map(|key| ("OUTRIGGER_MASTER_KEY", key)));
+        command
+    };
+    comes_up(&mut sources(&file, None, KEY));
+    assert!(!file.exists() && !data.join("master.key").exists(), "no key is written anywhere");
+    comes_up(&mut sources(&file, Some(KEY), OTHER_KEY));
+    refused(&mut sources(&file, Some(OTHER_KEY), KEY), &["master key"]);
+    std::fs::write(&file, KEY).unwrap();
+    comes_up(&mut sources(&file, Some(OTHER_KEY), OTHER_KEY));
+    std::fs::write(&file, "no key").unwrap();
+    refused(&mut sources(&file, Some(KEY), KEY), &["key", "neither hexadecimal nor base64"]);
+}
+
+#[test]
+fn a_master_key_command_is_bounded_runs_without_a_shell_and_shows_only_its_messages() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let fails = format!("echo {KEY}; echo no access >&2; echo for you >&2; exit 3");
+    for (command, words) in [
+        (vec!["sh", "-c", &fails], ["exit status: 3", "no access for you"]),
+        (vec!["sh", "-c", "sleep 600 & sleep 600"], ["did not end within 1s", "killed"]),
+        (vec!["cat", "/dev/zero"], ["more than 1024 bytes", "no master key"]),
+        (vec!["echo", "$HOME; exit"], ["neither hexadecimal", "echo"]),
+        (vec!["/no/such/program"], ["cannot run", "/no/such/program"]),
+    ] {
+        let list = command.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(",");
+        let arguments = ["--master-key-command-timeout", "1s", "--master-key-command", &format!("[{list}]")];
+        let output = refused(&mut server(&data, &arguments), &words);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains(KEY));
+        assert!(!data.join("outrigger.redb").exists(), "nothing was made");
+    }
 }
 
 #[test]

@@ -86,6 +86,8 @@ macro_rules! conformance_suite {
             positions_are_not_reused_after_a_trim,
             logs_with_similar_names_do_not_mix,
             a_refused_transaction_appends_nothing,
+            linked_appends_follow_each_other_whoever_makes_them,
+            a_refused_linked_append_leaves_no_link,
         ]);
     };
     (@ $fixture:expr, $group:ident: [$($behaviour:ident,)*]) => {

@@ -16,6 +16,8 @@ mod reader;
 mod rows;
 mod stop;
 mod tables;
+#[cfg(any(test, feature = "test-support"))]
+pub mod tampering;
 mod watching;
 mod writer;
 

@@ -29,16 +29,20 @@ pub mod faults;
 pub mod key;
 pub mod lease;
 pub mod limits;
+mod link;
 pub mod log;
 mod open_error;
 mod store;
 mod transaction;
 mod watch;
 
+#[cfg(any(test, feature = "test-support"))]
+pub use embedded::tampering;
 pub use embedded::{Options, RedbStore};
 pub use error::StoreError;
 pub use key::{Key, KeyBuilder, KeyRange, KeyReader, KeyShapeError};
 pub use lease::{Lease, LeaseEpoch, LeaseName};
+pub use link::{Link, Linked, SharedLink};
 pub use log::{Direction, LogEntry, LogName, LogPage, LogPosition};
 pub use open_error::OpenError;
 /// What [`RedbStore::with_backend`] takes.

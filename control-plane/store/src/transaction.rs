@@ -7,6 +7,7 @@ use crate::error::{Limit, StoreError};
 use crate::key::{Key, KeyRange};
 use crate::lease::{LeaseEpoch, LeaseName};
 use crate::limits::{MAX_COMPARES, MAX_KEY_BYTES, MAX_OPS, MAX_TRANSACTION_BYTES, MAX_VALUE_BYTES};
+use crate::link::SharedLink;
 use crate::log::LogName;
 
 /// Something that must be true for the transaction to happen.
@@ -33,6 +34,14 @@ pub enum Op {
     Append {
         log: LogName,
         value: Bytes,
+    },
+    /// Appends what `link` makes of `value` and of what the append before left under the key `head`, and puts there what
+    /// the next one needs.
+    AppendLinked {
+        log: LogName,
+        head: Key,
+        value: Bytes,
+        link: SharedLink,
     },
 }
 
@@ -80,6 +89,17 @@ impl Transaction {
     }
 
     #[must_use]
+    pub fn append_linked(
+        self,
+        log: impl Into<LogName>,
+        head: impl Into<Key>,
+        value: impl Into<Bytes>,
+        link: &SharedLink,
+    ) -> Self {
+        self.op(Op::AppendLinked { log: log.into(), head: head.into(), value: value.into(), link: link.clone() })
+    }
+
+    #[must_use]
     pub fn op(mut self, op: Op) -> Self {
         self.ops.push(op);
         self
@@ -104,6 +124,7 @@ impl Transaction {
             Op::Delete(key) => key.len(),
             Op::DeleteRange(range) => range.start().len() + range.end().map_or(0, Key::len),
             Op::Append { log, value } => log.as_key().len() + value.len(),
+            Op::AppendLinked { log, head, value, .. } => log.as_key().len() + head.len() + value.len(),
         });
         compares.chain(ops).sum()
     }
@@ -132,6 +153,11 @@ impl Transaction {
                 }
                 Op::Append { log, value } => {
                     check_key(log.as_key())?;
+                    Limit::ValueBytes.check(value.len(), MAX_VALUE_BYTES)?;
+                }
+                Op::AppendLinked { log, head, value, .. } => {
+                    check_key(log.as_key())?;
+                    check_key(head)?;
                     Limit::ValueBytes.check(value.len(), MAX_VALUE_BYTES)?;
                 }
             }

@@ -53,6 +53,7 @@ impl Model {
                 Op::Delete(key) => drop(after.remove(key)),
                 Op::DeleteRange(range) => after.retain(|key, _| !range.contains(key)),
                 Op::Append { .. } => {}
+                Op::AppendLinked { .. } => unreachable!("the strategy makes none"),
             }
         }
         self.states.push(after);

@@ -8,10 +8,11 @@ use tokio::time::timeout;
 
 use super::lane::{self, CONTROL_PRIORITY};
 use super::{
-    ALPN_AGENT, ALPN_ENROLL, ClientIdentity, CloseCode, HANDSHAKE_TIMEOUT, Reader, TransportError, Trust, Writer,
-    socket, tls, tuning,
+    ALPN_AGENT, ALPN_ENROLL, ALPN_FETCH, ClientIdentity, CloseCode, HANDSHAKE_TIMEOUT, Reader, TransportError, Trust,
+    Writer, socket, tls, tuning,
 };
 use crate::codec::Frame;
+use crate::fetch::{FetchRequest, FetchResponse};
 use crate::log::LogBatch;
 use crate::message::{AgentMessage, EnrollRequest, EnrollResponse, ServerMessage};
 use crate::sample::MetricBatch;
@@ -56,17 +57,42 @@ impl ClientEndpoint {
         trust: &Trust,
         request: EnrollRequest,
     ) -> Result<EnrollResponse, TransportError> {
-        let connection = self.handshake(address, server_name, trust, None, ALPN_ENROLL).await?;
+        self.ask(address, server_name, trust, ALPN_ENROLL, request).await
+    }
+
+    /// Asks for an environment with a person's token, on a connection of its own. A refusal is an answer, not an error.
+    ///
+    /// # Errors
+    /// As for [`enroll`](Self::enroll).
+    pub async fn fetch(
+        &self,
+        address: SocketAddr,
+        server_name: &str,
+        trust: &Trust,
+        request: FetchRequest,
+    ) -> Result<FetchResponse, TransportError> {
+        self.ask(address, server_name, trust, ALPN_FETCH, request).await
+    }
+
+    async fn ask<Q: Frame, A: Frame>(
+        &self,
+        address: SocketAddr,
+        server_name: &str,
+        trust: &Trust,
+        alpn: &[u8],
+        question: Q,
+    ) -> Result<A, TransportError> {
+        let connection = self.handshake(address, server_name, trust, None, alpn).await?;
         let answer = async {
             let (send, receive) = connection.open_bi().await?;
-            let mut writer = Writer::<EnrollRequest>::new(send);
-            writer.send(&request).await?;
+            let mut writer = Writer::<Q>::new(send);
+            writer.send(&question).await?;
             writer.finish().await?;
-            let mut reader = Reader::<EnrollResponse>::new(connection.clone(), receive);
-            reader.next().await?.ok_or(TransportError::Silent { frame: EnrollResponse::NAME })
+            let mut reader = Reader::<A>::new(connection.clone(), receive);
+            reader.next().await?.ok_or(TransportError::Silent { frame: A::NAME })
         };
         // As long again as a handshake may take: the answer waits for a commit on the server, not for a human.
-        let late = TransportError::TooSlow { frame: EnrollResponse::NAME, within: HANDSHAKE_TIMEOUT };
+        let late = TransportError::TooSlow { frame: A::NAME, within: HANDSHAKE_TIMEOUT };
         let answer = timeout(HANDSHAKE_TIMEOUT, answer).await.unwrap_or(Err(late));
         connection.close(CloseCode::Normal.to_varint(), b"");
         answer

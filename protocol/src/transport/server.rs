@@ -14,10 +14,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{ALPN_ENROLL, CloseCode, HANDSHAKE_TIMEOUT, Lane, Reader, TransportError, Writer, socket, tls, tuning};
-use crate::codec::Frame;
+use super::question::{Enrollment, Fetch, Question};
+use super::{
+    ALPN_ENROLL, ALPN_FETCH, CloseCode, HANDSHAKE_TIMEOUT, Lane, Reader, TransportError, Writer, socket, tls, tuning,
+};
 use crate::identity::PeerIdentity;
-use crate::message::{AgentMessage, EnrollRequest, EnrollResponse, ServerMessage};
+use crate::message::{AgentMessage, ServerMessage};
 
 /// Bytes that are buffered for a peer before its handshake was taken up, and for all of them.
 const INCOMING_BUFFER: u64 = 16 * 1024;
@@ -76,6 +78,9 @@ impl fmt::Debug for ServerOptions {
 #[derive(Debug, Clone)]
 pub struct ServerEndpoint {
     endpoint: Endpoint,
+    /// What connections are served with, but for the certificate, which may have been renewed.
+    config: ServerConfig,
+    client_ca: CertificateDer<'static>,
     listen: SocketAddr,
     limits: ServerLimits,
     handshakes: Arc<AtomicUsize>,
@@ -102,7 +107,7 @@ impl ServerEndpoint {
     /// The address cannot be bound, or certificates and key do not fit together.
     pub fn bind(options: ServerOptions) -> Result<Self, TransportError> {
         let ServerOptions { listen, chain, key, client_ca, reset_key, token_key, limits } = options;
-        let crypto = tls::server(chain, key, client_ca)?;
+        let crypto = tls::server(chain, key, client_ca.clone())?;
         let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&token_key);
         let mut config = ServerConfig::new(Arc::new(crypto), Arc::new(token_key));
         config
@@ -112,9 +117,25 @@ impl ServerEndpoint {
             .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
         let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &reset_key);
         let socket = socket::bind_server(listen)?;
-        let endpoint = Endpoint::new(endpoint_config(reset_key), Some(config), socket, Arc::new(TokioRuntime))
+        let served = Some(config.clone());
+        let endpoint = Endpoint::new(endpoint_config(reset_key), served, socket, Arc::new(TokioRuntime))
             .map_err(|source| TransportError::Bind { address: listen, source })?;
-        Ok(Self { endpoint, listen, limits, handshakes: Arc::default() })
+        Ok(Self { endpoint, config, client_ca, listen, limits, handshakes: Arc::default() })
+    }
+
+    /// Shows another certificate, leaf first, to whoever connects from now on. Connections that are there stay.
+    ///
+    /// # Errors
+    /// Certificates and key do not fit together; the ones before are kept.
+    pub fn renew(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<(), TransportError> {
+        let mut config = self.config.clone();
+        config.crypto = Arc::new(tls::server(chain, key, self.client_ca.clone())?);
+        self.endpoint.set_server_config(Some(config));
+        Ok(())
     }
 
     /// Where it listens; the port is the real one when 0 was asked for.
@@ -193,6 +214,7 @@ impl fmt::Debug for IncomingAgent {
 #[derive(Debug)]
 pub enum Accepted {
     Enrollment(Enrollment),
+    Fetch(Fetch),
     Agent(AgentConnection),
 }
 
@@ -218,8 +240,11 @@ impl IncomingAgent {
             .await
             .map_err(|_| TransportError::HandshakeTimeout { address, timeout: self.timeout })?
             .map_err(|source| TransportError::Handshake { address, source })?;
-        if is_enrollment(&connection) {
-            return Ok(Accepted::Enrollment(Enrollment { connection, streams: None, timeout: self.timeout }));
+        // Whoever does not come with a question has to show a certificate.
+        match application_protocol(&connection).as_deref() {
+            Some(ALPN_ENROLL) => return Ok(Accepted::Enrollment(Question::new(connection, self.timeout))),
+            Some(ALPN_FETCH) => return Ok(Accepted::Fetch(Question::new(connection, self.timeout))),
+            _ => {}
         }
         match peer_identity(&connection) {
             Ok(peer) => Ok(Accepted::Agent(AgentConnection { connection, peer, unnamed: Mutex::default() })),
@@ -231,10 +256,9 @@ impl IncomingAgent {
     }
 }
 
-/// Whatever is not enrolment has to show a certificate.
-fn is_enrollment(connection: &Connection) -> bool {
-    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
-    data.and_then(|data| data.protocol).is_some_and(|protocol| protocol == ALPN_ENROLL)
+/// What the peer said that it came for.
+fn application_protocol(connection: &Connection) -> Option<Vec<u8>> {
+    connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
 }
 
 fn peer_identity(connection: &Connection) -> Result<PeerIdentity, TransportError> {
@@ -242,72 +266,6 @@ fn peer_identity(connection: &Connection) -> Result<PeerIdentity, TransportError
     let chain = chain.ok_or(TransportError::NoCertificate)?;
     let leaf = chain.first().ok_or(TransportError::NoCertificate)?;
     PeerIdentity::from_certificate(leaf).map_err(|source| TransportError::Identity { source })
-}
-
-/// A connection that may ask for one identity.
-#[derive(Debug)]
-pub struct Enrollment {
-    connection: Connection,
-    streams: Option<(Reader<EnrollRequest>, Writer<EnrollResponse>)>,
-    timeout: Duration,
-}
-
-impl Enrollment {
-    #[must_use]
-    pub fn remote_address(&self) -> SocketAddr {
-        self.connection.remote_address()
-    }
-
-    /// The request. Waits for it no longer than for a handshake.
-    ///
-    /// # Errors
-    /// None came, it came too late, or it breaks a rule, which closes the connection.
-    pub async fn request(&mut self) -> Result<EnrollRequest, TransportError> {
-        let within = self.timeout;
-        let request = async {
-            let (reader, _) = self.streams().await?;
-            reader.next().await?.ok_or(TransportError::Silent { frame: EnrollRequest::NAME })
-        };
-        timeout(within, request).await.unwrap_or(Err(TransportError::TooSlow { frame: EnrollRequest::NAME, within }))
-    }
-
-    /// Answers, waits until the answer has arrived, and closes.
-    ///
-    /// # Errors
-    /// The peer is gone before it has the answer. It will ask again with the same key.
-    pub async fn respond(mut self, response: EnrollResponse) -> Result<(), TransportError> {
-        let within = self.timeout;
-        let answer = async {
-            let (_, writer) = self.streams().await?;
-            writer.send(&response).await?;
-            writer.finish().await?;
-            writer.delivered().await
-        };
-        let late = TransportError::TooSlow { frame: EnrollResponse::NAME, within };
-        let answered = timeout(within, answer).await.unwrap_or(Err(late));
-        self.connection.close(CloseCode::Normal.to_varint(), b"");
-        match answered {
-            // The agent closes as soon as it has read the answer, which may overtake the acknowledgement.
-            Err(error) if error.closed_by_peer() == Some(CloseCode::Normal) => Ok(()),
-            answered => answered,
-        }
-    }
-
-    /// Turns the peer away without an answer.
-    pub fn close(self, code: CloseCode, reason: &str) {
-        self.connection.close(code.to_varint(), reason.as_bytes());
-    }
-
-    async fn streams(&mut self) -> Result<&mut (Reader<EnrollRequest>, Writer<EnrollResponse>), TransportError> {
-        let streams = match self.streams.take() {
-            Some(streams) => streams,
-            None => {
-                let (send, receive) = self.connection.accept_bi().await?;
-                (Reader::new(self.connection.clone(), receive), Writer::new(send))
-            }
-        };
-        Ok(self.streams.insert(streams))
-    }
 }
 
 /// The connection of an agent whose certificate was verified.

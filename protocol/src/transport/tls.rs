@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use ring::digest;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -15,15 +14,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
-use super::{ALPN_AGENT, ALPN_ENROLL, TransportError};
-
-/// SHA-256 of a certificate, DER: how a join token names the CA.
-#[must_use]
-pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
-    let mut fingerprint = [0; 32];
-    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
-    fingerprint
-}
+use super::{ALPN_AGENT, ALPN_ENROLL, ALPN_FETCH, TransportError, fingerprint};
 
 /// How an agent knows its control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +71,7 @@ pub(super) fn server(
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .map_err(|error| TransportError::tls("server certificate", error))?;
-    config.alpn_protocols = vec![ALPN_AGENT.to_vec(), ALPN_ENROLL.to_vec()];
+    config.alpn_protocols = vec![ALPN_AGENT.to_vec(), ALPN_ENROLL.to_vec(), ALPN_FETCH.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     QuicServerConfig::try_from(config).map_err(|error| TransportError::tls("initial cipher suite", error))

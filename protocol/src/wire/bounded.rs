@@ -25,7 +25,7 @@ impl<T, const MAX: usize> Seq<T, MAX> {
         Ok(Self { seen: items.len(), items })
     }
 
-    /// For what is only hashed, never sent.
+    /// For what is only hashed, or was held to its limits before.
     pub(crate) const fn unbounded(items: Vec<T>) -> Self {
         Self { seen: items.len(), items }
     }

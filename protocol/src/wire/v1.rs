@@ -3,11 +3,14 @@
 mod control;
 mod enroll;
 mod environment;
+mod fetch;
+mod probe;
 mod telemetry;
 
 pub(crate) use control::{AgentMessage, ServerMessage};
 pub(crate) use enroll::{EnrollRequest, EnrollResponse};
 pub(crate) use environment::Environment;
+pub(crate) use fetch::{FetchRequest, FetchResponse};
 pub(crate) use telemetry::{LogBatch, MetricBatch};
 
 use super::bounded::{Blob, Seq};

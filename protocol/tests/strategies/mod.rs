@@ -12,6 +12,9 @@ use outrigger_protocol::message::{
     EnrollRefusal, EnrollRequest, EnrollResponse, ProgramState, ServerMessage,
 };
 use outrigger_protocol::metric::Metric;
+use outrigger_protocol::probe::{
+    HttpTarget, Port, Probe, ProbeKind, ProbeLevel, ProbeStatus, ProbeTarget, ProbeVerdict,
+};
 use outrigger_protocol::sample::{BatchId, MetricBatch, Sample};
 use outrigger_protocol::seal::Sealed;
 use outrigger_protocol::time::UnixMillis;
@@ -56,6 +59,66 @@ fn program() -> impl Strategy<Value = ProgramState> {
     ]
 }
 
+fn level() -> impl Strategy<Value = ProbeLevel> {
+    select(ProbeLevel::ALL)
+}
+
+fn probe_target() -> impl Strategy<Value = ProbeTarget> {
+    let host = || prop_oneof![Just("127.0.0.1".to_owned()), Just("::1".to_owned()), "[a-z]{1,12}(\\.[a-z]{1,9}){0,3}"];
+    let port = || prop_oneof![(1..=u16::MAX).prop_map(Port::Number), "[A-Z_][A-Z0-9_]{0,12}".prop_map(Port::Variable)];
+    let headers = vec(("X-[A-Za-z-]{1,12}", "([!-~]([ -~]{0,20}[!-~])?)?"), 0..=limits::PROBE_HEADERS);
+    let path = prop_oneof!["/[a-z/?=&%.0-9]{0,40}", Just(format!("/{}", "p".repeat(limits::PROBE_PATH_BYTES - 1)))];
+    let command = vec("\\PC{1,20}", 1..=limits::PROBE_ARGUMENTS).prop_map(ProbeTarget::Command);
+    let http = (host(), port(), path, headers, 100_u16..=599, 100_u16..=599).prop_map(
+        |(host, port, path, headers, one, other)| {
+            let expected = one.min(other)..=one.max(other);
+            ProbeTarget::Http(HttpTarget { host, port, path, headers, expected })
+        },
+    );
+    prop_oneof![http, (host(), port()).prop_map(|(host, port)| ProbeTarget::Tcp { host, port }), command]
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let millis = |least: u64, most: u64| (least..=most).prop_map(Duration::from_millis);
+    let times = (millis(0, 3_600_000), millis(100, 3_600_000), millis(10, 300_000));
+    (select(ProbeKind::ALL), level(), probe_target(), times, 1_u32..=1_000, 1_u32..=1_000).prop_map(
+        |(kind, level, target, (initial_delay, period, timeout), successes, failure_threshold)| Probe {
+            initial_delay,
+            period,
+            timeout,
+            success_threshold: if kind == ProbeKind::Readiness { successes } else { 1 },
+            failure_threshold,
+            ..Probe::new(kind, level, target)
+        },
+    )
+}
+
+fn probes() -> impl Strategy<Value = Vec<Probe>> {
+    let numbered = |mut probes: Vec<Probe>| {
+        for (at, probe) in probes.iter_mut().enumerate() {
+            probe.name = format!("{}-{at}", probe.name);
+        }
+        probes
+    };
+    prop_oneof![3 => vec(probe(), 0..3), 1 => vec(probe(), limits::PROBES)].prop_map(numbered)
+}
+
+fn probe_status() -> impl Strategy<Value = ProbeStatus> {
+    let verdict = select(&[ProbeVerdict::Pending, ProbeVerdict::Passing, ProbeVerdict::Failing][..]);
+    let error = prop_oneof!["\\PC{0,20}", Just("e".repeat(limits::PROBE_ERROR_BYTES))];
+    let name = prop_oneof!["[a-z-]{1,20}", Just("n".repeat(limits::PROBE_NAME_BYTES))];
+    (name, select(ProbeKind::ALL), level(), verdict, any::<u32>(), option::of(error)).prop_map(
+        |(name, kind, level, verdict, consecutive_failures, last_error)| ProbeStatus {
+            name,
+            kind,
+            level,
+            verdict,
+            consecutive_failures,
+            last_error,
+        },
+    )
+}
+
 pub(crate) fn agent_message() -> impl Strategy<Value = AgentMessage> {
     let state =
         select(&[ApplyState::Applying, ApplyState::Applied, ApplyState::PendingRestart, ApplyState::Failed][..]);
@@ -80,6 +143,7 @@ pub(crate) fn agent_message() -> impl Strategy<Value = AgentMessage> {
         time().prop_map(|now| AgentMessage::Heartbeat { now }),
         bytes(limits::CSR_BYTES).prop_map(|csr| AgentMessage::Renew { csr }),
         text().prop_map(|reason| AgentMessage::Goodbye { reason }),
+        vec(probe_status(), 0..=limits::PROBES).prop_map(AgentMessage::Probes),
     ]
 }
 
@@ -90,12 +154,17 @@ fn settings() -> impl Strategy<Value = AgentSettings> {
         Just(ApplyStrategy::File),
         Just(ApplyStrategy::None),
     ];
-    (duration(1), duration(1), apply, vec(text(), 0..4)).prop_map(
-        |(sample_interval, heartbeat_interval, apply, allowed_names)| AgentSettings {
+    let watched =
+        prop_oneof![Just((Vec::new(), None, Vec::new())), (vec(text(), 0..4), option::of(duration(0)), probes()),];
+    (duration(1), duration(1), apply, vec(text(), 0..4), watched).prop_map(
+        |(sample_interval, heartbeat_interval, apply, allowed_names, (start_only, bake_time, probes))| AgentSettings {
             sample_interval,
             heartbeat_interval,
             apply,
             allowed_names,
+            start_only,
+            bake_time,
+            probes,
         },
     )
 }

@@ -65,5 +65,5 @@ async fn me(
     _: Query<NoParameters>,
 ) -> Result<Answer<Me>, ApiError> {
     let user = state.catalog.me(&actor).await?;
-    Ok(ok(Me::new(&actor, user)))
+    Ok(ok(Me::new(&actor, user, state.agents_address.clone(), &state.ingest.ca_fingerprint())))
 }

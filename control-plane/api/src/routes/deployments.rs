@@ -5,6 +5,7 @@ use outrigger_catalog::model::{Actor, Stage};
 use outrigger_engine::DeploymentView;
 use outrigger_protocol::id::{DeploymentId, EnvironmentId, PolicyId, ProjectId};
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,6 +14,7 @@ use crate::auth::Caller;
 use crate::envelope::{Answer, Done, Envelope, created, ok, paged};
 use crate::error::{ApiError, Detail, Failure};
 use crate::extract::{Id, IdAnd, Mutation, NoBody, NoParameters, Query};
+use crate::repeat::once;
 use crate::shape::deployment::{
     ConfigProblem, ConfigProgress, Deployment, NewDeployment, PolicyBindingBody, Resolved, Rollout, Scale, Status,
 };
@@ -202,9 +204,12 @@ async fn start(
     State(state): State<ApiState>,
     Id(id): Id<DeploymentId>,
     request: Mutation<NoBody>,
-) -> Result<Answer<Deployment>, ApiError> {
-    let deployment = state.engine.start_deployment(&request.actor, id).await?;
-    Ok(ok(shown(&state, &request.actor, deployment).await?))
+) -> Result<Answer<Value>, ApiError> {
+    once(&state, &request.actor, "start deployment", async |actor| {
+        let deployment = state.engine.start_deployment(&actor, id).await?;
+        shown(&state, &actor, deployment).await
+    })
+    .await
 }
 
 /// Stop all of a deployment's instances
@@ -217,9 +222,12 @@ async fn stop(
     State(state): State<ApiState>,
     Id(id): Id<DeploymentId>,
     request: Mutation<NoBody>,
-) -> Result<Answer<Deployment>, ApiError> {
-    let deployment = state.engine.stop_deployment(&request.actor, id).await?;
-    Ok(ok(shown(&state, &request.actor, deployment).await?))
+) -> Result<Answer<Value>, ApiError> {
+    once(&state, &request.actor, "stop deployment", async |actor| {
+        let deployment = state.engine.stop_deployment(&actor, id).await?;
+        shown(&state, &actor, deployment).await
+    })
+    .await
 }
 
 /// Set the number of replicas by hand, within the deployment's bounds
@@ -235,10 +243,13 @@ async fn scale(
     State(state): State<ApiState>,
     Id(id): Id<DeploymentId>,
     request: Mutation<Scale>,
-) -> Result<Answer<Deployment>, ApiError> {
+) -> Result<Answer<Value>, ApiError> {
     let Scale { replicas, reason } = request.body;
-    let deployment = state.engine.scale(&request.actor, id, replicas, &reason).await?;
-    Ok(ok(shown(&state, &request.actor, deployment).await?))
+    once(&state, &request.actor, "scale deployment", async |actor| {
+        let deployment = state.engine.scale(&actor, id, replicas, &reason).await?;
+        shown(&state, &actor, deployment).await
+    })
+    .await
 }
 
 /// Leave the number of replicas as it is until it is resumed
@@ -284,17 +295,20 @@ async fn reload(
     State(state): State<ApiState>,
     Id(id): Id<DeploymentId>,
     request: Mutation<NoBody>,
-) -> Result<Answer<Rollout>, ApiError> {
-    let rollout = state.engine.push_config(&request.actor, id).await?;
-    Ok(ok(Rollout {
-        generation: rollout.generation,
-        total: rollout.total,
-        applied: rollout.applied,
-        deferred: rollout.deferred,
-        refused: rollout.refused,
-        pending: rollout.pending,
-        failed: problems(rollout.failed),
-    }))
+) -> Result<Answer<Value>, ApiError> {
+    once(&state, &request.actor, "reload configuration", async |actor| {
+        let rollout = state.engine.push_config(&actor, id).await?;
+        Ok(Rollout {
+            generation: rollout.generation,
+            total: rollout.total,
+            applied: rollout.applied,
+            deferred: rollout.deferred,
+            refused: rollout.refused,
+            pending: rollout.pending,
+            failed: problems(rollout.failed),
+        })
+    })
+    .await
 }
 
 /// Let a policy take part, or change how it does
@@ -339,7 +353,7 @@ async fn resolve(state: &ApiState, actor: &Actor, request: &NewDeployment) -> Re
     let environment = environment_id(state, actor, project, &request.environment).await?;
     let mut policies = Vec::with_capacity(request.policies.len());
     for (at, binding) in request.policies.iter().enumerate() {
-        policies.push(policy_id(state, actor, &format!("policies.{at}.policyId"), &binding.policy_id).await?);
+        policies.push(policy_id(state, actor, &format!("policies[{at}].policyId"), &binding.policy_id).await?);
     }
     Ok(Resolved { project, environment, policies })
 }

@@ -70,7 +70,7 @@ async fn show(
     Ok(ok(Environment::from(environment)).at_generation(generation))
 }
 
-/// Change an environment's name, description or whether it is active
+/// Change an environment's name, description, what it extends, or whether it is active
 #[utoipa::path(
     operation_id = "updateEnvironment",
     put, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
@@ -82,18 +82,17 @@ async fn update(
     Id(id): Id<EnvironmentId>,
     request: Mutation<EnvironmentChange>,
 ) -> Result<Answer<Environment>, ApiError> {
-    let EnvironmentChange { name, description, is_active } = request.body;
-    let update = outrigger_catalog::EnvironmentUpdate { stage: None, name, description, is_active };
+    let update = request.body.check()?;
     Ok(ok(state.catalog.update_environment(&request.actor, id, update).await?.into()))
 }
 
-/// Delete an environment that no deployment uses
+/// Delete an environment that nothing uses
 #[utoipa::path(
     operation_id = "deleteEnvironment",
     delete, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
     responses(
         (status = 200, body = Envelope<Done>), (status = 404, body = Failure),
-        (status = 409, description = "A deployment uses it", body = Failure),
+        (status = 409, description = "A deployment uses it, or an environment extends or refers to it", body = Failure),
     ),
 )]
 async fn delete(

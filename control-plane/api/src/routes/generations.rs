@@ -1,4 +1,4 @@
-//! `/api/config/environments/{configId}/versions`
+//! `/api/config/environments/{configId}/versions`, `…/diff` and `…/rollback`
 
 use axum::extract::State;
 use outrigger_protocol::id::EnvironmentId;
@@ -9,12 +9,13 @@ use super::Paging;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok, paged};
 use crate::error::{ApiError, Failure};
-use crate::extract::{Id, IdAnd, NoParameters, Query};
+use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoParameters, Query};
 use crate::shape::environment::Generation;
+use crate::shape::history::{DiffParameters, Difference, Rollback};
 use crate::state::ApiState;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(diff)).routes(routes!(rollback))
 }
 
 /// List an environment's generations, newest first
@@ -49,4 +50,45 @@ async fn show(
 ) -> Result<Answer<Generation>, ApiError> {
     let number = number.parse().map_err(|_| ApiError::not_found("there is no such generation"))?;
     Ok(ok(state.catalog.generation(&actor, id, number).await?.into()))
+}
+
+/// Compare two generations, or an environment with another one; of secrets it only says that they differ
+#[utoipa::path(
+    operation_id = "diffEnvironments",
+    get, path = "/api/config/environments/{configId}/diff", tag = "variables",
+    params(("configId" = String, Path), DiffParameters),
+    responses((status = 200, body = Envelope<Vec<Difference>>), (status = 400, body = Failure), (status = 404, body = Failure)),
+)]
+async fn diff(
+    State(state): State<ApiState>,
+    Caller(actor): Caller,
+    Id(id): Id<EnvironmentId>,
+    Query(parameters): Query<DiffParameters>,
+) -> Result<Answer<Vec<Difference>>, ApiError> {
+    let newest = state.catalog.environment(&actor, id).await?.generation;
+    let (from, to, effective) = parameters.sides(id, newest)?;
+    let differences = state.catalog.diff(&actor, from, to, effective).await?;
+    Ok(ok(differences.into_iter().map(Difference::from).collect()))
+}
+
+/// Go back to the variables of an old generation, in a new one
+#[utoipa::path(
+    operation_id = "rollbackEnvironment",
+    post, path = "/api/config/environments/{configId}/rollback", tag = "variables", request_body = Rollback,
+    params(("configId" = String, Path), ("If-Match" = Option<String>, Header, description = "The generation that was read")),
+    responses(
+        (status = 200, body = Envelope<Generation>), (status = 400, body = Failure), (status = 404, body = Failure),
+        (status = 409, description = "Somebody changed the environment since", body = Failure),
+    ),
+)]
+async fn rollback(
+    State(state): State<ApiState>,
+    Id(id): Id<EnvironmentId>,
+    IfMatch(if_match): IfMatch,
+    request: Mutation<Rollback>,
+) -> Result<Answer<Generation>, ApiError> {
+    let Rollback { generation, message } = request.body;
+    let generation = state.catalog.rollback(&request.actor, id, generation, if_match, message).await?;
+    let number = generation.number;
+    Ok(ok(Generation::from(generation)).at_generation(number))
 }

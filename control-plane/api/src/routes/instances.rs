@@ -1,6 +1,5 @@
 //! A deployment's instances, join tokens, decisions and events.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -42,13 +41,8 @@ async fn list(
     Id(id): Id<DeploymentId>,
     _: Query<NoParameters>,
 ) -> Result<Answer<Vec<Instance>>, ApiError> {
-    let stored = state.catalog.instances(&actor, id, false).await?;
-    let live: HashMap<_, _> = state.ingest.live(id).into_iter().map(|live| (live.instance, live)).collect();
-    let shown = stored.into_iter().map(|instance| {
-        let live = live.get(&instance.id);
-        Instance::new(instance, live)
-    });
-    Ok(ok(shown.collect()))
+    let view = state.engine.status(&actor, id).await?;
+    Ok(ok(view.instances.into_iter().map(Instance::from).collect()))
 }
 
 /// Make a one-time token with which an agent outside can join

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use jiff::Timestamp;
 use outrigger_protocol::id::DeploymentId;
 use outrigger_protocol::metric::Metric;
-use outrigger_protocol::time::UnixMillis;
+use outrigger_protocol::time::{UnixMillis, write_duration};
 use outrigger_scaling::WindowConfig;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -20,7 +19,7 @@ use crate::shape::Problems;
 use crate::shape::instance::InstanceMetrics;
 use crate::shape::metric::MetricSeries;
 use crate::state::ApiState;
-use crate::text::{parse_duration, write_duration};
+use crate::text::{TIME, parse_duration, parse_time};
 
 const DEFAULT_METRICS: &str = "cpu,memory,requests,response_time_p95";
 const DEFAULT_SPAN: Duration = Duration::from_secs(300);
@@ -29,8 +28,6 @@ const DEFAULT_STEP: Duration = Duration::from_secs(1);
 const MOST_POINTS: usize = 3_600;
 /// Series in one answer.
 const MOST_SERIES: usize = 64;
-/// 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can write.
-const LAST_TIME: u64 = 253_402_300_799_999;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(query))
@@ -150,7 +147,6 @@ impl Range {
     }
 
     fn check(&self, now: UnixMillis) -> Result<Asked, ApiError> {
-        const TIME: &str = "a time such as 2026-01-31T12:00:00Z, or Unix milliseconds";
         let mut problems = Problems::default();
         // Nothing is known of the future.
         let to = problems.parse("to", self.to.as_deref(), TIME, parse_time).unwrap_or(now).min(now);
@@ -183,14 +179,6 @@ impl Range {
         }
         problems.finish(|| Asked { metrics, to, step, points })
     }
-}
-
-fn parse_time(text: &str) -> Option<UnixMillis> {
-    if let Ok(millis) = text.parse::<u64>() {
-        return Some(millis).filter(|millis| *millis <= LAST_TIME).map(UnixMillis::from_millis);
-    }
-    let time: Timestamp = text.parse().ok()?;
-    u64::try_from(time.as_millisecond()).ok().map(UnixMillis::from_millis)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `/api/config/environments/{configId}/variables`
 
 use axum::extract::State;
+use outrigger_catalog::At;
 use outrigger_protocol::id::EnvironmentId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -8,30 +9,47 @@ use utoipa_axum::routes;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok};
 use crate::error::{ApiError, Failure};
-use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoBody, NoParameters, Query, shown};
+use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoBody, Query, shown};
 use crate::shape::environment::{ChangedVariable, Generation, Revealed, Variable, VariableChange, VariablesChange};
+use crate::shape::history::{Names, StateParameters};
 use crate::state::ApiState;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list, change_many)).routes(routes!(put, delete)).routes(routes!(reveal))
 }
 
-/// List the variables; secrets are masked
+/// List the variables, as written or as programs get them; secrets are masked
 #[utoipa::path(
     operation_id = "listVariables",
-    get, path = "/api/config/environments/{configId}/variables", tag = "variables", params(("configId" = String, Path)),
-    responses((status = 200, body = Envelope<Vec<Variable>>), (status = 404, body = Failure)),
+    get, path = "/api/config/environments/{configId}/variables", tag = "variables",
+    params(("configId" = String, Path), StateParameters),
+    responses((status = 200, body = Envelope<Vec<Variable>>), (status = 400, body = Failure), (status = 404, body = Failure)),
 )]
 async fn list(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     Id(id): Id<EnvironmentId>,
-    _: Query<NoParameters>,
+    Query(parameters): Query<StateParameters>,
 ) -> Result<Answer<Vec<Variable>>, ApiError> {
+    let at = parameters.at()?;
+    if parameters.effective {
+        let (generation, variables) = state.catalog.effective_variables(&actor, id, at).await?;
+        let needed: Vec<EnvironmentId> = variables.iter().flat_map(Names::needed).collect();
+        let names = Names(state.catalog.labels(&actor, needed).await?);
+        let variables = variables.into_iter().map(|variable| {
+            let provenance = names.provenance(id, &variable);
+            Variable::effective(variable, provenance)
+        });
+        return Ok(ok(variables.collect()).at_generation(generation.number));
+    }
+    if at != At::Now {
+        let (generation, variables) = state.catalog.variables_at(&actor, id, at).await?;
+        return Ok(ok(variables.into_iter().map(Variable::from).collect()).at_generation(generation.number));
+    }
     // The generation is read first: a change in between makes the tag too old, which refuses a write, and never too new.
     let generation = state.catalog.environment(&actor, id).await?.generation;
     let variables = state.catalog.variables(&actor, id).await?;
-    Ok(ok(variables.into_iter().map(Variable::from).collect::<Vec<_>>()).at_generation(generation))
+    Ok(ok(variables.into_iter().map(Variable::from).collect()).at_generation(generation))
 }
 
 /// Change many variables in one generation

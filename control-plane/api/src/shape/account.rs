@@ -1,5 +1,6 @@
 use jiff::Timestamp;
 use outrigger_catalog::model;
+use outrigger_protocol::transport::display_fingerprint;
 use outrigger_secrets::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -75,10 +76,15 @@ pub(crate) struct Me {
     name: String,
     role: &'static str,
     organization_id: String,
+    /// Where agents connect, for `outrigger-agent exec --control-plane`.
+    agents_address: String,
+    /// SHA-256 of the agents' CA, for `outrigger-agent exec --ca-fingerprint`.
+    #[schema(example = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    ca_fingerprint: String,
 }
 
 impl Me {
-    pub(crate) fn new(actor: &model::Actor, user: model::User) -> Self {
+    pub(crate) fn new(actor: &model::Actor, user: model::User, agents_address: String, ca: &[u8; 32]) -> Self {
         let subject = match actor.subject {
             model::Subject::User(_) => "user",
             model::Subject::Operator => "operator",
@@ -88,6 +94,8 @@ impl Me {
             subject,
             role: actor.role.name(),
             organization_id: actor.organization.to_string(),
+            agents_address,
+            ca_fingerprint: display_fingerprint(ca),
             id: user.id.to_string(),
             email: user.email,
             name: user.name,

@@ -4,15 +4,17 @@ use jiff::Timestamp;
 use outrigger_catalog::model;
 use outrigger_protocol::id::{EnvironmentId, PolicyId, ProjectId};
 use outrigger_protocol::message::ApplyStrategy;
+use outrigger_protocol::time::write_duration;
 use outrigger_scaling::{Combine, GuardConfig};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::decision::Decision;
 use super::instance::InstanceMetrics;
+use super::probe::{NewProbe, Probe};
 use super::{DURATION, Problems};
 use crate::error::ApiError;
-use crate::text::{parse_bytes, parse_duration, write_duration, write_time};
+use crate::text::{parse_bytes, parse_duration, write_time};
 
 const DEFAULT_SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Over how long a restart for new configuration is spread, unless the deployment says otherwise.
@@ -53,18 +55,52 @@ impl Default for Replicas {
     }
 }
 
-/// How new configuration reaches a running program.
+/// How new configuration reaches a running program. For `bakeTime` it is on trial in each instance: a program that fails
+/// meanwhile gets the previous one back.
 #[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub(crate) enum Apply {
     /// Stop and start it, after a random share of `jitter`.
-    Restart { jitter: Option<String> },
+    Restart {
+        jitter: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bake_time: Option<String>,
+    },
     /// Rewrite the environment file and send the signal: HUP, INT, USR1, USR2 or TERM.
-    Signal { signal: String },
+    Signal {
+        signal: String,
+        /// Variables that the program reads at its start alone.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        needs_restart: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bake_time: Option<String>,
+    },
     /// Rewrite the environment file.
-    File {},
+    File {
+        /// Variables that the program reads at its start alone.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        needs_restart: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bake_time: Option<String>,
+    },
     /// Keep it for the next start.
-    None {},
+    None {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bake_time: Option<String>,
+    },
+}
+
+impl Default for Apply {
+    fn default() -> Self {
+        Self::Restart { jitter: None, bake_time: None }
+    }
+}
+
+/// What [`Apply`] says, read.
+struct Applied {
+    strategy: ApplyStrategy,
+    start_only: Vec<String>,
+    bake_time: Option<Duration>,
 }
 
 /// Number and name of the signals that make sense as "read your configuration again".
@@ -129,6 +165,9 @@ pub(crate) struct NewDeployment {
     #[serde(default)]
     replicas: Replicas,
     apply_strategy: Option<Apply>,
+    /// At most 16.
+    #[serde(default)]
+    probes: Vec<NewProbe>,
     /// Variable names that are dangerous in general and wanted here, such as NODE_OPTIONS.
     #[serde(default)]
     allowed_names: Vec<String>,
@@ -161,9 +200,9 @@ impl NewDeployment {
                 problems.parse("resources.memory", Some(text), "bytes, or text such as 256MiB", parse_bytes)
             }
         });
-        let apply = self
-            .apply_strategy
-            .map_or(Some(ApplyStrategy::Restart { jitter: DEFAULT_JITTER }), |apply| apply.check(&mut problems));
+        let apply = self.apply_strategy.unwrap_or_default().check(&mut problems);
+        let probes: Vec<_> =
+            self.probes.into_iter().enumerate().map(|(at, one)| one.check(at, &mut problems)).collect();
         let sample_interval =
             problems.parse("sampleInterval", self.sample_interval.as_deref(), DURATION, parse_duration);
         let (combine, guards) = self.scaling.check(&mut problems);
@@ -172,57 +211,72 @@ impl NewDeployment {
             .into_iter()
             .zip(&resolved.policies)
             .enumerate()
-            .map(|(at, (binding, id))| binding.check(*id, &format!("policies.{at}.mode"), &mut problems))
+            .map(|(at, (binding, id))| binding.check(*id, &format!("policies[{at}].mode"), &mut problems))
             .collect();
         let Replicas { min, max, initial } = self.replicas;
-        problems.finish(|| model::DeploymentSpec {
-            name: self.name,
-            project: resolved.project,
-            environment: resolved.environment,
-            driver: self.driver,
-            command: self.command,
-            resources: model::Resources { cpu_cores: self.resources.cpu, memory_bytes },
-            min_replicas: min,
-            max_replicas: max.unwrap_or(min.max(1)),
-            initial_replicas: initial.unwrap_or(min),
-            apply: apply.expect("an unreadable strategy is a problem"),
-            allowed_names: self.allowed_names,
-            http: self.http,
-            sample_interval: sample_interval.unwrap_or(DEFAULT_SAMPLE_INTERVAL),
-            guards,
-            combine,
-            policies,
+        problems.finish(|| {
+            let Applied { strategy, start_only, bake_time } = apply.expect("an unreadable strategy is a problem");
+            model::DeploymentSpec {
+                name: self.name,
+                project: resolved.project,
+                environment: resolved.environment,
+                driver: self.driver,
+                command: self.command,
+                resources: model::Resources { cpu_cores: self.resources.cpu, memory_bytes },
+                min_replicas: min,
+                max_replicas: max.unwrap_or(min.max(1)),
+                initial_replicas: initial.unwrap_or(min),
+                apply: strategy,
+                start_only,
+                bake_time,
+                // One that cannot be read is a problem.
+                probes: probes.into_iter().flatten().collect(),
+                allowed_names: self.allowed_names,
+                http: self.http,
+                sample_interval: sample_interval.unwrap_or(DEFAULT_SAMPLE_INTERVAL),
+                guards,
+                combine,
+                policies,
+            }
         })
     }
 }
 
 impl Apply {
-    fn check(self, problems: &mut Problems) -> Option<ApplyStrategy> {
-        match self {
-            Self::Restart { jitter: None } => Some(ApplyStrategy::Restart { jitter: DEFAULT_JITTER }),
-            Self::Restart { jitter } => problems
-                .parse("applyStrategy.jitter", jitter.as_deref(), DURATION, parse_duration)
-                .map(|jitter| ApplyStrategy::Restart { jitter }),
-            Self::Signal { signal } => problems
-                .parse("applyStrategy.signal", Some(&signal), "one of HUP, INT, USR1, USR2, TERM", |text| {
+    fn check(self, problems: &mut Problems) -> Option<Applied> {
+        let (strategy, start_only, bake_time) = match self {
+            Self::Restart { jitter, bake_time } => {
+                let jitter = match jitter {
+                    None => Some(DEFAULT_JITTER),
+                    some => problems.parse("applyStrategy.jitter", some.as_deref(), DURATION, parse_duration),
+                };
+                (jitter.map(|jitter| ApplyStrategy::Restart { jitter }), Vec::new(), bake_time)
+            }
+            Self::Signal { signal, needs_restart, bake_time } => {
+                let expected = "one of HUP, INT, USR1, USR2, TERM";
+                let signal = problems.parse("applyStrategy.signal", Some(&signal), expected, |text| {
                     let bare = text.strip_prefix("SIG").unwrap_or(text);
                     SIGNALS.iter().find(|(_, name)| *name == bare).map(|(number, _)| *number)
-                })
-                .map(|signal| ApplyStrategy::Signal { signal }),
-            Self::File {} => Some(ApplyStrategy::File),
-            Self::None {} => Some(ApplyStrategy::None),
-        }
+                });
+                (signal.map(|signal| ApplyStrategy::Signal { signal }), needs_restart, bake_time)
+            }
+            Self::File { needs_restart, bake_time } => (Some(ApplyStrategy::File), needs_restart, bake_time),
+            Self::None { bake_time } => (Some(ApplyStrategy::None), Vec::new(), bake_time),
+        };
+        let bake_time = problems.parse("applyStrategy.bakeTime", bake_time.as_deref(), DURATION, parse_duration);
+        strategy.map(|strategy| Applied { strategy, start_only, bake_time })
     }
 
-    fn show(apply: ApplyStrategy) -> Self {
-        match apply {
-            ApplyStrategy::Restart { jitter } => Self::Restart { jitter: Some(write_duration(jitter)) },
+    fn show(strategy: ApplyStrategy, needs_restart: Vec<String>, bake_time: Option<Duration>) -> Self {
+        let bake_time = bake_time.map(write_duration);
+        match strategy {
+            ApplyStrategy::Restart { jitter } => Self::Restart { jitter: Some(write_duration(jitter)), bake_time },
             ApplyStrategy::Signal { signal } => {
                 let name = SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, name)| (*name).to_owned());
-                Self::Signal { signal: name.unwrap_or_else(|| signal.to_string()) }
+                Self::Signal { signal: name.unwrap_or_else(|| signal.to_string()), needs_restart, bake_time }
             }
-            ApplyStrategy::File => Self::File {},
-            ApplyStrategy::None => Self::None {},
+            ApplyStrategy::File => Self::File { needs_restart, bake_time },
+            ApplyStrategy::None => Self::None { bake_time },
         }
     }
 }
@@ -325,6 +379,7 @@ pub(crate) struct Deployment {
     resources: Resources,
     replicas: ReplicaBounds,
     apply_strategy: Apply,
+    probes: Vec<Probe>,
     allowed_names: Vec<String>,
     http: bool,
     sample_interval: String,
@@ -358,7 +413,8 @@ impl Deployment {
             command: spec.command,
             resources: Resources { cpu: spec.resources.cpu_cores, memory: spec.resources.memory_bytes },
             replicas: ReplicaBounds { min: spec.min_replicas, max: spec.max_replicas, initial: spec.initial_replicas },
-            apply_strategy: Apply::show(spec.apply),
+            apply_strategy: Apply::show(spec.apply, spec.start_only, spec.bake_time),
+            probes: spec.probes.into_iter().map(Probe::from).collect(),
             allowed_names: spec.allowed_names,
             http: spec.http,
             sample_interval: write_duration(spec.sample_interval),

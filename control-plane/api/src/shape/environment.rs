@@ -1,7 +1,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use outrigger_catalog::model;
+use outrigger_catalog::{EffectiveVariable, model};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::ProjectId;
 use outrigger_secrets::SecretString;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::Problems;
+use super::history::Provenance;
 use crate::error::ApiError;
 use crate::text::{write_hex, write_time};
 
@@ -32,7 +33,12 @@ pub(crate) struct NewEnvironment {
     description: String,
     #[serde(default = "yes")]
     is_active: bool,
+    /// The id of the environment of the same project whose variables this one begins with.
+    #[serde(default)]
+    extends: Option<String>,
 }
+
+const BASE: &str = "the id of an environment";
 
 fn yes() -> bool {
     true
@@ -42,12 +48,14 @@ impl NewEnvironment {
     pub(crate) fn check(self, project: ProjectId) -> Result<outrigger_catalog::NewEnvironment, ApiError> {
         let mut problems = Problems::default();
         let stage = problems.parse("environment", Some(&self.environment), STAGES, parse_stage);
+        let extends = problems.parse("extends", self.extends.as_deref(), BASE, |text| text.parse().ok());
         problems.finish(|| outrigger_catalog::NewEnvironment {
             project,
             stage: stage.expect("an absent stage is a problem"),
             name: self.name.unwrap_or(self.environment),
             description: self.description,
             is_active: self.is_active,
+            extends,
         })
     }
 }
@@ -56,9 +64,33 @@ impl NewEnvironment {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct EnvironmentChange {
-    pub(crate) name: Option<String>,
-    pub(crate) description: Option<String>,
-    pub(crate) is_active: Option<bool>,
+    name: Option<String>,
+    description: Option<String>,
+    is_active: Option<bool>,
+    /// The id of the environment of the same project whose variables this one begins with; null for none.
+    #[serde(default, deserialize_with = "given_or_null")]
+    #[schema(value_type = Option<String>)]
+    extends: Option<Option<String>>,
+}
+
+/// A field that may be left out, which is not the same as null.
+fn given_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Some)
+}
+
+impl EnvironmentChange {
+    pub(crate) fn check(self) -> Result<outrigger_catalog::EnvironmentUpdate, ApiError> {
+        let mut problems = Problems::default();
+        let extends =
+            self.extends.map(|base| problems.parse("extends", base.as_deref(), BASE, |text| text.parse().ok()));
+        problems.finish(|| outrigger_catalog::EnvironmentUpdate {
+            stage: None,
+            name: self.name,
+            description: self.description,
+            is_active: self.is_active,
+            extends,
+        })
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -70,6 +102,8 @@ pub(crate) struct Environment {
     name: String,
     description: String,
     is_active: bool,
+    /// The id of the environment whose variables this one begins with.
+    extends: Option<String>,
     /// The newest generation; 0 before the first variable.
     generation: u64,
     #[schema(value_type = String, format = DateTime)]
@@ -87,6 +121,7 @@ impl From<model::Environment> for Environment {
             name: environment.name,
             description: environment.description,
             is_active: environment.is_active,
+            extends: environment.extends.map(|base| base.to_string()),
             generation: environment.generation,
             created_at: write_time(environment.created_at),
             updated_at: write_time(environment.updated_at),
@@ -155,6 +190,10 @@ impl Visitor<'_> for ValueVisitor {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct VariableChange {
+    /// Its name: required in a list of changes, and not taken where the path names the variable.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
+    key: Option<String>,
     #[schema(value_type = Option<String>)]
     value: Option<Value>,
     /// Kept encrypted and never read back, except by reveal.
@@ -164,19 +203,14 @@ pub(crate) struct VariableChange {
     description: Option<String>,
     /// string, number, boolean, json, url or secret
     variable_type: Option<String>,
+    /// Expand the references in the value, `${KEY}` and `${env:NAME/KEY}`; false takes it literally. True if it is not
+    /// said otherwise.
+    expand: Option<bool>,
 }
 
-/// As `VariableChange`, with the variable's name.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct NamedVariableChange {
-    key: String,
-    #[schema(value_type = Option<String>)]
-    value: Option<Value>,
-    is_encrypted: Option<bool>,
-    is_required: Option<bool>,
-    description: Option<String>,
-    variable_type: Option<String>,
+/// A field that may be left out; one that is there has a value.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// Many changes that become one generation.
@@ -184,7 +218,7 @@ pub(crate) struct NamedVariableChange {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct VariablesChange {
     #[serde(default)]
-    variables: Vec<NamedVariableChange>,
+    variables: Vec<VariableChange>,
     /// Keys to remove.
     #[serde(default)]
     delete: Vec<String>,
@@ -194,20 +228,25 @@ pub(crate) struct VariablesChange {
 }
 
 impl VariableChange {
+    /// A change of the variable that the path names.
     pub(crate) fn check(self, key: &str, present: &[model::Variable]) -> Result<Vec<model::VariableChange>, ApiError> {
-        let Self { value, is_encrypted, is_required, description, variable_type } = self;
-        let key = key.to_owned();
         let mut problems = Problems::default();
-        let named = NamedVariableChange { key, value, is_encrypted, is_required, description, variable_type };
-        let change = named.check("variableType", present, &mut problems);
+        if self.key.is_some() {
+            problems.add("key", "is not a field of this request: the path names the variable");
+        }
+        let change = self.checked(key.to_owned(), "variableType", present, &mut problems);
         problems.finish(|| vec![change])
     }
-}
 
-impl NamedVariableChange {
     /// What is not said stays as it is now: above all, a secret that gets a new value stays a secret.
-    fn check(self, type_field: &str, present: &[model::Variable], problems: &mut Problems) -> model::VariableChange {
-        let present = present.iter().find(|variable| variable.key == self.key);
+    fn checked(
+        self,
+        key: String,
+        type_field: &str,
+        present: &[model::Variable],
+        problems: &mut Problems,
+    ) -> model::VariableChange {
+        let present = present.iter().find(|variable| variable.key == key);
         let kind = problems.parse(type_field, self.variable_type.as_deref(), KINDS, |text| text.parse().ok());
         let kind = kind.unwrap_or(match (self.is_encrypted, present.map(|variable| variable.kind)) {
             // It is one by its type alone, which has to go for it to become plain.
@@ -217,11 +256,12 @@ impl NamedVariableChange {
         });
         let is_encrypted = self.is_encrypted.unwrap_or_else(|| present.is_some_and(|variable| variable.is_secret));
         model::VariableChange::Put {
-            key: self.key,
+            key,
             value: self.value.map(|value| value.0),
             is_secret: is_encrypted || kind == VariableKind::Secret,
             is_required: self.is_required.unwrap_or_else(|| present.is_some_and(|variable| variable.is_required)),
             kind,
+            expand: self.expand.unwrap_or_else(|| present.is_none_or(|variable| variable.expand)),
             description: self
                 .description
                 .unwrap_or_else(|| present.map(|variable| variable.description.clone()).unwrap_or_default()),
@@ -233,9 +273,14 @@ impl VariablesChange {
     pub(crate) fn check(self, present: &[model::Variable]) -> Result<Vec<model::VariableChange>, ApiError> {
         let mut problems = Problems::default();
         let mut changes = Vec::with_capacity(self.variables.len() + self.delete.len());
-        for (at, variable) in self.variables.into_iter().enumerate() {
-            let type_field = format!("variables[{at}].variableType");
-            changes.push(variable.check(&type_field, present, &mut problems));
+        for (at, mut variable) in self.variables.into_iter().enumerate() {
+            match variable.key.take() {
+                Some(key) => {
+                    let type_field = format!("variables[{at}].variableType");
+                    changes.push(variable.checked(key, &type_field, present, &mut problems));
+                }
+                None => problems.add(format!("variables[{at}].key"), "is required"),
+            }
         }
         changes.extend(self.delete.into_iter().map(|key| model::VariableChange::Delete { key }));
         problems.finish(|| changes)
@@ -248,14 +293,38 @@ pub(crate) struct Variable {
     key: String,
     /// Null for a secret, and for a variable that has no value yet.
     value: Option<String>,
-    /// The value is there but is not shown.
+    /// There is a value, and it is not shown. False with a value of null, there is none yet.
     masked: bool,
     is_encrypted: bool,
     is_required: bool,
     description: String,
     variable_type: &'static str,
-    /// The generation in which it got its present value.
-    changed_in: u64,
+    /// Whether references in the value are expanded. Not told of effective variables, whose are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expand: Option<bool>,
+    /// The generation in which it got its present value. Not told of effective variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed_in: Option<u64>,
+    /// Of effective variables.
+    #[serde(flatten)]
+    provenance: Option<Provenance>,
+}
+
+impl Variable {
+    pub(crate) fn effective(variable: EffectiveVariable, provenance: Provenance) -> Self {
+        Self {
+            key: variable.key,
+            value: variable.value,
+            masked: variable.is_secret && variable.is_set,
+            is_encrypted: variable.is_secret,
+            is_required: variable.is_required,
+            description: variable.description,
+            variable_type: variable.kind.name(),
+            expand: None,
+            changed_in: None,
+            provenance: Some(provenance),
+        }
+    }
 }
 
 impl From<model::Variable> for Variable {
@@ -263,12 +332,14 @@ impl From<model::Variable> for Variable {
         Self {
             key: variable.key,
             value: variable.value,
-            masked: variable.is_secret,
+            masked: variable.is_secret && variable.is_set,
             is_encrypted: variable.is_secret,
             is_required: variable.is_required,
             description: variable.description,
             variable_type: variable.kind.name(),
-            changed_in: variable.changed_in,
+            expand: Some(variable.expand),
+            changed_in: Some(variable.changed_in),
+            provenance: None,
         }
     }
 }
@@ -281,7 +352,7 @@ pub(crate) struct ChangedVariable {
     pub(crate) generation: u64,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Generation {
     generation: u64,

@@ -1,12 +1,12 @@
 use jiff::Timestamp;
-use outrigger_catalog::model;
-use outrigger_ingest::LiveInstance;
+use outrigger_engine::InstanceView;
 use outrigger_protocol::message::ProgramState;
 use outrigger_protocol::metric::Metric;
 use outrigger_protocol::sample::Sample;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::probe::InstanceProbe;
 use crate::text::write_time;
 
 /// The latest readings; null where nothing is known.
@@ -83,10 +83,13 @@ pub(crate) struct Instance {
     /// CREATING, RUNNING, DESTROYING or GONE
     phase: &'static str,
     connected: bool,
+    /// Connected, running, and past its startup and readiness probes.
     ready: bool,
     /// Where the program answers, when it serves.
     endpoint: Option<String>,
     program: Option<Program>,
+    /// As its agent has reported them last; none before it has.
+    probes: Vec<InstanceProbe>,
     config: InstanceConfig,
     agent_version: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -96,9 +99,10 @@ pub(crate) struct Instance {
     created_at: Timestamp,
 }
 
-impl Instance {
+impl From<InstanceView> for Instance {
     /// What is stored of an instance, with what its agent says right now.
-    pub(crate) fn new(stored: model::Instance, live: Option<&LiveInstance>) -> Self {
+    fn from(InstanceView { instance: stored, live, ready }: InstanceView) -> Self {
+        let live = live.as_ref();
         let config = live.map(|live| InstanceConfig {
             running: live.config.running.map(|config| config.generation),
             last_received: live.config.last_received.map(|config| config.generation),
@@ -113,10 +117,13 @@ impl Instance {
             agent_id: stored.agent.map(|agent| agent.to_string()),
             phase: stored.phase.name(),
             connected: live.is_some_and(|live| live.connected),
-            // An instance whose creation is not finished may have a running program and no endpoint to reach it by.
-            ready: stored.phase == model::InstancePhase::Running && live.is_some_and(|live| live.ready),
+            ready,
             endpoint: stored.endpoint,
             program: live.map(|live| Program::from(live.program)),
+            probes: live
+                .and_then(|live| live.health.as_deref())
+                .map(|health| health.probes.iter().map(InstanceProbe::from).collect())
+                .unwrap_or_default(),
             config: config.unwrap_or_default(),
             agent_version: live.map(|live| live.agent_version.to_string()),
             last_seen: live.map(|live| write_time(live.last_seen)),

@@ -33,3 +33,44 @@ async fn every_tenant_has_a_log_of_its_own_and_failures_are_in_it() {
         ada.get("/api/audit").await.list().iter().map(|one| one["action"].as_str().unwrap().to_owned()).collect();
     assert_eq!(actions, ["failure", "create"]);
 }
+
+#[tokio::test]
+async fn the_log_is_filtered_and_a_filter_that_means_nothing_is_named() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let count = async |query: &str| world.api.get(&format!("/api/audit?{query}")).await.list().len();
+    // All but the founding of the operator's organisation, which nobody asked for.
+    let all = count("action=create").await;
+    assert_eq!(count("actor=operator&action=create&from=2020-01-01T00:00:00Z").await, all - 1);
+    assert_eq!(count("actor=nobody").await + count("action=login").await + count("to=0").await, 0);
+    let of_project = world.api.get(&format!("/api/audit?projectId={}", shop.project)).await.list();
+    assert!(!of_project.is_empty() && of_project.iter().all(|entry| entry["projectId"] == json!(shop.project)));
+    let bad = "/api/audit?projectId=shop&action=steal&from=yesterday&format=csv";
+    assert_eq!(world.api.get(bad).await.wrong_fields(), ["projectId", "action", "from", "format"]);
+}
+
+#[tokio::test]
+async fn the_log_is_exported_a_line_an_entry() {
+    let world = World::new().await;
+    Shop::new(&world.api).await;
+    let entries = world.api.get("/api/audit?limit=200").await.list();
+    for (path, accept) in [("/api/audit", "application/x-ndjson"), ("/api/audit?format=ndjson", "*/*")] {
+        let request = world.api.request(reqwest::Method::GET, path).header("accept", accept);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+        let text = response.text().await.unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines, entries);
+    }
+    assert_eq!(world.api.get("/api/audit?format=ndjson&limit=1").await.wrong_fields(), ["format"]);
+}
+
+#[tokio::test]
+async fn the_log_is_verified() {
+    let world = World::new().await;
+    let entries = world.api.get("/api/audit").await.list().len();
+    let found = world.api.get("/api/audit/verify").await.body["data"].clone();
+    assert_eq!((&found["valid"], &found["entries"]), (&json!(true), &json!(entries)));
+    assert_eq!((&found["beforeChain"], &found["fault"]), (&json!(0), &json!(null)));
+    assert_eq!(found["head"].as_str().unwrap().len(), 64);
+}

@@ -102,10 +102,14 @@ async fn a_bad_specification_is_refused_with_its_fields() {
         ),
         (json!({ "sampleInterval": "1ms" }), vec!["sampleInterval"]),
         (json!({ "scaling": { "cooldownUp": 30 } }), vec!["scaling.cooldownUp"]),
+        (
+            json!({ "scaling": { "freshness": "1ms", "cooldownDown": "300d", "maxStepUp": 0 } }),
+            vec!["scaling.freshness", "scaling.cooldownDown", "scaling.maxStepUp"],
+        ),
         (json!({ "allowedNames": ["A=B"] }), vec!["allowedNames"]),
-        (json!({ "policies": [{ "name": "a", "policyId": "tresholt" }] }), vec!["policies.0.policyId"]),
-        (json!({ "policies": [{ "name": "a", "policyId": "threshold" }] }), vec!["policies.0.config"]),
-        (json!({ "policies": [{ "name": "a", "policyId": "threshold", "mode": "on" }] }), vec!["policies.0.mode"]),
+        (json!({ "policies": [{ "name": "a", "policyId": "tresholt" }] }), vec!["policies[0].policyId"]),
+        (json!({ "policies": [{ "name": "a", "policyId": "threshold" }] }), vec!["policies[0].config"]),
+        (json!({ "policies": [{ "name": "a", "policyId": "threshold", "mode": "on" }] }), vec!["policies[0].mode"]),
     ] {
         let answer = world.api.post("/api/deployments", shop.spec(more.clone())).await;
         assert_eq!(answer.wrong_fields(), fields, "{more}");

@@ -1,8 +1,9 @@
+use outrigger_builtin_policies::test_support::HOSTILE;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::client::Answer;
-use crate::world::{Shop, World};
+use crate::world::{Shop, World, reaches};
 
 #[tokio::test]
 async fn a_repeated_request_is_carried_out_once() {
@@ -64,4 +65,65 @@ async fn variables_tokens_and_deployments_are_made_once_too() {
     let tokens = format!("/api/deployments/{}/join-tokens", made["id"].as_str().unwrap());
     twice("e", Method::POST, &tokens, json!({}), 201).await;
     assert_eq!(world.api.get("/api/deployments").await.list().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_deployment_is_done_once() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    let path = shop.deployment(api, json!({})).await;
+    let call = async |key: &str, what: &str, body| api.keyed(key, Method::POST, &format!("{path}/{what}"), body).await;
+
+    let started = call("start", "start", json!({})).await.data(200);
+    reaches(api, &path, "RUNNING").await;
+    assert_eq!(call("start", "start", json!({})).await.data(200), started, "the first answer, though it runs now");
+    let scaled = call("scale", "scale", json!({ "replicas": 3 })).await.data(200);
+    api.post(&format!("{path}/scale"), json!({ "replicas": 2 })).await.data(200);
+    assert_eq!(call("scale", "scale", json!({ "replicas": 3 })).await.data(200), scaled);
+    assert_eq!(api.get(&path).await.data(200)["desiredReplicas"], 2, "nothing was scaled again");
+
+    let stopped = call("stop", "stop", json!({})).await.data(200);
+    reaches(api, &path, "STOPPED").await;
+    assert_eq!(call("stop", "stop", json!({})).await.data(200), stopped);
+    assert_eq!(call("start", "start", json!({})).await.data(200), started);
+    assert_eq!(api.get(&path).await.data(200)["status"], "STOPPED", "it was not started again");
+    call("again", "start", json!({})).await.data(200);
+    reaches(api, &path, "RUNNING").await;
+
+    for (key, what) in [("start", "stop"), ("stop", "start"), ("scale", "pause")] {
+        call(key, what, json!({})).await.refused(409, "idempotency_mismatch");
+    }
+    call("scale", "scale", json!({ "replicas": 4 })).await.refused(409, "idempotency_mismatch");
+    let status = api.get(&path).await.data(200);
+    assert_eq!((&status["status"], &status["paused"]), (&json!("RUNNING"), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_reload_is_pushed_once_and_a_refused_one_leaves_its_key_free() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    world.api.put(&shop.variable("A"), json!({ "value": "1" })).await.data(200);
+    let path = shop.deployment(&world.api, json!({})).await;
+    let reload = path.replace("/api/", "/api/config/") + "/reload";
+    world.api.keyed("k", Method::POST, &reload, json!({})).await.refused(409, "conflict");
+    world.api.keyed("k", Method::POST, &format!("{path}/start"), json!({})).await.data(200);
+    reaches(&world.api, &path, "RUNNING").await;
+    let first = world.api.keyed("r", Method::POST, &reload, json!({})).await.data(200);
+    world.api.put(&shop.variable("A"), json!({ "value": "2" })).await.data(200);
+    assert_eq!(world.api.keyed("r", Method::POST, &reload, json!({})).await.data(200), first);
+}
+
+#[tokio::test]
+async fn an_upload_of_what_is_there_takes_its_key_too() {
+    let world = World::new().await;
+    let made = world.api.upload(HOSTILE).await.data(201);
+    let upload = async |component: &'static [u8]| {
+        let request = world.api.request(Method::POST, "/api/policies").header("content-type", "application/wasm");
+        Answer::of(request.header("idempotency-key", "k").body(component)).await
+    };
+    assert_eq!(upload(HOSTILE).await.data(201), made);
+    let other = world.api.keyed("k", Method::POST, "/api/projects", json!({ "name": "shop" })).await;
+    other.refused(409, "idempotency_mismatch");
+    assert_eq!(upload(HOSTILE).await.data(201), made);
 }

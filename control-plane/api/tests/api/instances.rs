@@ -17,6 +17,7 @@ async fn instances_are_listed_as_they_are() {
     assert_eq!(instances.len(), 2);
     for instance in &instances {
         assert_eq!((&instance["phase"], &instance["connected"]), (&json!("RUNNING"), &json!(false)));
+        assert_eq!(instance["ready"], true, "its driver has no agents: made is ready");
         assert_eq!(
             (&instance["agentId"], &instance["program"], &instance["lastSeen"]),
             (&Value::Null, &Value::Null, &Value::Null)

@@ -103,6 +103,9 @@ async fn a_policy_is_bound_changed_and_unbound() {
     ] {
         assert_eq!(api.put(&path, body.clone()).await.wrong_fields()[0], field, "{body}");
     }
+    let long = json!({ "policyId": "threshold", "config": { "rules": "x".repeat(60_000) } });
+    let error = api.put(&path, long).await.refused(400, "validation_failed");
+    assert!(error.len() < 300 && error.contains("config.rules") && error.contains("of type \"array\""), "{error}");
     let bad_name = format!("{deployment}/policies/%00");
     api.put(&bad_name, json!({ "policyId": "threshold", "config": rules() })).await.refused(400, "validation_failed");
     api.delete(&bad_name).await.not_found();

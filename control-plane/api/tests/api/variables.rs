@@ -63,6 +63,35 @@ async fn a_secret_is_shown_by_reveal_alone_and_stays_one() {
 }
 
 #[tokio::test]
+async fn a_secret_without_a_value_is_told_from_a_masked_one() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let path = shop.variable("API_KEY");
+    let declared = world.api.put(&path, json!({ "isEncrypted": true, "isRequired": true })).await.data(200);
+    assert_eq!((&declared["value"], &declared["masked"]), (&Value::Null, &json!(false)));
+    assert_eq!((&declared["isEncrypted"], &declared["variableType"]), (&json!(true), &json!("secret")));
+    let set = world.api.put(&path, json!({ "value": CANARY })).await.data(200);
+    assert_eq!((&set["value"], &set["masked"], &set["isEncrypted"]), (&Value::Null, &json!(true), &json!(true)));
+    assert_eq!(world.api.get(&shop.variables()).await.list()[0]["masked"], true);
+}
+
+#[tokio::test]
+async fn a_variable_is_named_by_the_path_or_by_its_key_and_never_by_both() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    for key in [json!("A"), json!("B"), Value::Null, json!(1)] {
+        let named = world.api.put(&shop.variable("A"), json!({ "key": key, "value": "x" })).await;
+        assert_eq!(named.wrong_fields(), ["key"]);
+    }
+    let body = json!({ "variables": [{ "value": "x" }, { "key": "A", "variableType": "float" }] });
+    let fields = world.api.patch(&shop.variables(), body).await.wrong_fields();
+    assert_eq!(fields, ["variables[0].key", "variables[1].variableType"], "both at once");
+    let body = json!({ "variables": [{ "key": null, "value": "x" }] });
+    assert_eq!(world.api.patch(&shop.variables(), body).await.wrong_fields(), ["variables[0].key"]);
+    assert_eq!(world.api.get(&shop.variables()).await.header("etag"), "\"0\"");
+}
+
+#[tokio::test]
 async fn many_changes_are_one_generation_or_none() {
     let world = World::new().await;
     let shop = Shop::new(&world.api).await;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use outrigger_protocol::id::{OrganizationId, UserId};
+use outrigger_protocol::id::{OrganizationId, TokenId, UserId};
 
 /// Ordered: each role may do all that the one before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +56,8 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
     pub request_id: Option<String>,
+    /// The token that the caller showed, by its id: what was done in one session has the same.
+    pub session: Option<TokenId>,
 }
 
 /// A caller's promise that the same key means the same request.

@@ -1,5 +1,6 @@
-use outrigger_protocol::id::AuditId;
+use outrigger_protocol::id::{AuditId, ProjectId};
 use outrigger_protocol::time::UnixMillis;
+use outrigger_secrets::Fingerprint;
 
 use super::Origin;
 
@@ -14,6 +15,56 @@ pub enum AuditAction {
     Login,
     Enroll,
     Failure,
+    /// All values of an environment were handed out.
+    Export,
+    /// A key was replaced by a new one.
+    Rotate,
+    /// Variables were taken over from a file or a template.
+    Import,
+    /// An environment went back to old variables.
+    Rollback,
+}
+
+impl AuditAction {
+    pub const ALL: [Self; 13] = [
+        Self::Create,
+        Self::Update,
+        Self::Delete,
+        Self::Reveal,
+        Self::Reload,
+        Self::Scale,
+        Self::Login,
+        Self::Enroll,
+        Self::Failure,
+        Self::Export,
+        Self::Import,
+        Self::Rollback,
+        Self::Rotate,
+    ];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Reveal => "reveal",
+            Self::Reload => "reload",
+            Self::Scale => "scale",
+            Self::Login => "login",
+            Self::Enroll => "enroll",
+            Self::Failure => "failure",
+            Self::Export => "export",
+            Self::Import => "import",
+            Self::Rollback => "rollback",
+            Self::Rotate => "rotate",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
 }
 
 /// Who did what to what. Written in the transaction of the change it tells of.
@@ -29,4 +80,10 @@ pub struct AuditEntry {
     pub target: String,
     /// In words; never holds a secret.
     pub detail: String,
+    /// The project that it happened in. Entries of releases that did not write it down have none.
+    pub project: Option<ProjectId>,
+    /// Of a variable's value before the change, when it had one.
+    pub before: Option<Fingerprint>,
+    /// Of its value after the change, when it has one. Equal to an earlier one: the value was changed back.
+    pub after: Option<Fingerprint>,
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use outrigger_protocol::id::{DeploymentId, EnvironmentId, OrganizationId, PolicyId, ProjectId};
 use outrigger_protocol::message::ApplyStrategy;
+use outrigger_protocol::probe::Probe;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_scaling::{Combine, GuardConfig};
 
@@ -31,6 +32,13 @@ impl DeploymentStatus {
             Self::Failed => "FAILED",
             Self::Destroyed => "DESTROYED",
         }
+    }
+
+    /// Whether it runs or is about to. Then, and only then, its agents are offered its environment, and a change with
+    /// which it could not run is refused.
+    #[must_use]
+    pub const fn is_started(self) -> bool {
+        matches!(self, Self::Provisioning | Self::Building | Self::Running)
     }
 }
 
@@ -86,6 +94,12 @@ pub struct DeploymentSpec {
     pub max_replicas: u32,
     pub initial_replicas: u32,
     pub apply: ApplyStrategy,
+    /// Variables that the program reads at its start alone: a change of one is not applied before its next start, whatever
+    /// the strategy.
+    pub start_only: Vec<String>,
+    /// How long new configuration is on trial in an instance; `None` leaves it to the agent.
+    pub bake_time: Option<Duration>,
+    pub probes: Vec<Probe>,
     /// Dangerous variable names that are allowed here by name.
     pub allowed_names: Vec<String>,
     /// The program serves HTTP on `$PORT`: the agent measures its requests as a reverse proxy in front of it.

@@ -33,10 +33,20 @@ pub struct Environment {
     pub name: String,
     pub description: String,
     pub is_active: bool,
+    /// The environment of the same project whose variables this one begins with.
+    pub extends: Option<EnvironmentId>,
     /// The newest generation; 0 before the first variable.
     pub generation: u64,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
+}
+
+impl Environment {
+    /// What people call it, and what no other environment of the project is called: `production/eu`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.stage.name(), self.name)
+    }
 }
 
 /// A variable as a reader may see it: a secret's value is absent, a plain one's is there.
@@ -44,11 +54,15 @@ pub struct Environment {
 pub struct Variable {
     pub key: String,
     pub value: Option<String>,
+    /// It has a value, which may be one that is not told here.
+    pub is_set: bool,
     /// The value is kept encrypted and never read back except by reveal.
     pub is_secret: bool,
     pub is_required: bool,
     pub kind: VariableKind,
     pub description: String,
+    /// Whether references in the value are expanded; otherwise it is taken literally.
+    pub expand: bool,
     /// The generation in which it got its present value.
     pub changed_in: u64,
 }
@@ -65,13 +79,15 @@ pub enum VariableChange {
         is_required: bool,
         kind: VariableKind,
         description: String,
+        /// Whether references in the value are expanded; otherwise it is taken literally.
+        expand: bool,
     },
     Delete {
         key: String,
     },
 }
 
-/// One immutable state of all variables.
+/// One immutable state of all variables: of those that the environment writes, and of all that it takes from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
     pub environment: EnvironmentId,

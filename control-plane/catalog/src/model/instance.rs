@@ -36,6 +36,9 @@ pub struct Instance {
     pub endpoint: Option<String>,
     /// The agent that enrolled for it.
     pub agent: Option<AgentId>,
+    /// Its sandbox is somebody else's: its agent joined with a token that was made for no instance. It is listed and
+    /// watched like the others; no driver made it, so none ends it, and it counts for no replica.
+    pub outside: bool,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
 }

@@ -4,6 +4,7 @@ use outrigger_protocol::time::UnixMillis;
 use super::scalar::{Base64, Digest, Text};
 use super::{Content, GenerationRow, Record, RecordError, VariableRow, v1};
 use crate::model::{Environment, Generation, SealedValue, Stage};
+use crate::variables::Imported;
 
 impl From<Stage> for v1::Stage {
     fn from(stage: Stage) -> Self {
@@ -63,6 +64,7 @@ impl Record for Environment {
             name: self.name.clone(),
             description: self.description.clone(),
             is_active: self.is_active,
+            extends: self.extends.map(Text),
             generation: self.generation,
             created_at: self.created_at.as_millis(),
             updated_at: self.updated_at.as_millis(),
@@ -77,6 +79,7 @@ impl Record for Environment {
             name: stored.name,
             description: stored.description,
             is_active: stored.is_active,
+            extends: stored.extends.map(|id| id.0),
             generation: stored.generation,
             created_at: UnixMillis::from_millis(stored.created_at),
             updated_at: UnixMillis::from_millis(stored.updated_at),
@@ -98,11 +101,14 @@ impl Record for GenerationRow {
             created_at: created_at.as_millis(),
             content_hash: Digest(*content_hash),
             variables: self.variables.clone(),
+            extends: self.extends.map(Text),
+            inputs: self.inputs.iter().map(|(id, number)| (Text(*id), *number)).collect(),
+            names: self.names.iter().map(|(name, id)| (name.clone(), Text(*id))).collect(),
         }
     }
 
     fn from_stored(stored: v1::Generation) -> Result<Self, RecordError> {
-        let v1::Generation { environment, number, author, message, created_at, content_hash, variables } = stored;
+        let v1::Generation { environment, number, author, message, created_at, content_hash, variables, .. } = stored;
         let generation = Generation {
             environment: environment.0,
             number,
@@ -111,7 +117,13 @@ impl Record for GenerationRow {
             created_at: UnixMillis::from_millis(created_at),
             content_hash: content_hash.0,
         };
-        Ok(Self { generation, variables })
+        Ok(Self {
+            generation,
+            variables,
+            extends: stored.extends.map(|id| id.0),
+            inputs: stored.inputs.into_iter().map(|(id, number)| (id.0, number)).collect(),
+            names: stored.names.into_iter().map(|(name, id)| (name, id.0)).collect(),
+        })
     }
 }
 
@@ -121,11 +133,25 @@ impl Record for Generation {
     type Stored = v1::Generation;
 
     fn to_stored(&self) -> v1::Generation {
-        GenerationRow { generation: self.clone(), variables: Vec::new() }.to_stored()
+        GenerationRow::alone(self.clone()).to_stored()
     }
 
     fn from_stored(stored: v1::Generation) -> Result<Self, RecordError> {
         GenerationRow::from_stored(stored).map(|row| row.generation)
+    }
+}
+
+impl Record for Imported {
+    const ROW: &'static str = "import result";
+    type Stored = v1::Imported;
+
+    fn to_stored(&self) -> v1::Imported {
+        v1::Imported { generation: self.generation.to_stored(), changed: self.is_changed }
+    }
+
+    fn from_stored(stored: v1::Imported) -> Result<Self, RecordError> {
+        let v1::Imported { generation, changed } = stored;
+        Ok(Self { generation: Generation::from_stored(generation)?, is_changed: changed })
     }
 }
 
@@ -170,6 +196,7 @@ impl Record for VariableRow {
             is_required: self.is_required,
             kind: self.kind.into(),
             description: self.description.clone(),
+            expand: self.expand,
         }
     }
 
@@ -182,6 +209,7 @@ impl Record for VariableRow {
             is_required: stored.is_required,
             kind: stored.kind.into(),
             description: stored.description,
+            expand: stored.expand,
         })
     }
 }

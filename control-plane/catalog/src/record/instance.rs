@@ -22,6 +22,7 @@ impl Record for Instance {
             },
             endpoint: self.endpoint.clone(),
             agent: self.agent.map(Text),
+            outside: self.outside,
             created_at: self.created_at.as_millis(),
             updated_at: self.updated_at.as_millis(),
         }
@@ -40,6 +41,7 @@ impl Record for Instance {
             },
             endpoint: stored.endpoint,
             agent: stored.agent.map(|agent| agent.0),
+            outside: stored.outside,
             created_at: UnixMillis::from_millis(stored.created_at),
             updated_at: UnixMillis::from_millis(stored.updated_at),
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use outrigger_protocol::environment::VariableKind;
-use outrigger_protocol::id::{DeploymentId, KeyId, OrganizationId, PolicyId, UserId};
+use outrigger_protocol::id::{DeploymentId, EnvironmentId, KeyId, OrganizationId, PolicyId, UserId};
 use outrigger_protocol::time::UnixMillis;
 
 use super::scalar::{Base64, Digest, Text};
@@ -199,6 +199,19 @@ pub(crate) struct GenerationRow {
     pub(crate) generation: Generation,
     /// Sorted by name; beside each the generation that its version was written in.
     pub(crate) variables: Vec<(String, u64)>,
+    /// What the environment extended then.
+    pub(crate) extends: Option<EnvironmentId>,
+    /// Every other environment that it was put together from, with the generation that it had then. Sorted.
+    pub(crate) inputs: Vec<(EnvironmentId, u64)>,
+    /// What the names of environments stood for that its values, and those of its inputs, refer to. Sorted.
+    pub(crate) names: Vec<(String, EnvironmentId)>,
+}
+
+impl GenerationRow {
+    /// A generation without anything that it is made of.
+    pub(crate) const fn alone(generation: Generation) -> Self {
+        Self { generation, variables: Vec::new(), extends: None, inputs: Vec::new(), names: Vec::new() }
+    }
 }
 
 /// A variable's value as it is kept.
@@ -233,6 +246,7 @@ pub(crate) struct VariableRow {
     pub(crate) is_required: bool,
     pub(crate) kind: VariableKind,
     pub(crate) description: String,
+    pub(crate) expand: bool,
 }
 
 /// The deployment of an instance.
@@ -315,6 +329,24 @@ pub(crate) struct KeptResult {
     pub(crate) operation: String,
     /// Some results hold secrets that are shown once, so all are sealed.
     pub(crate) sealed: Vec<u8>,
+}
+
+/// What a request was answered that is more than one mutation; a row only inside a sealed [`KeptResult`]. Its form is
+/// its maker's, not the catalog's.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeptAnswer(pub(crate) serde_json::Value);
+
+impl Record for KeptAnswer {
+    const ROW: &'static str = "answer";
+    type Stored = serde_json::Value;
+
+    fn to_stored(&self) -> serde_json::Value {
+        self.0.clone()
+    }
+
+    fn from_stored(stored: serde_json::Value) -> Result<Self, RecordError> {
+        Ok(Self(stored))
+    }
 }
 
 impl Record for IdempotencyRow {

@@ -1,15 +1,18 @@
 use std::time::Duration;
 
 use outrigger_protocol::environment::VariableKind;
-use outrigger_protocol::id::{DecisionId, DeploymentId, EventId, InstanceId, KeyId, OrganizationId, PolicyId};
+use outrigger_protocol::id::{
+    DecisionId, DeploymentId, EnvironmentId, EventId, InstanceId, KeyId, OrganizationId, PolicyId, ProjectId,
+};
 use outrigger_protocol::message::ApplyStrategy;
+use outrigger_protocol::probe::{HttpTarget, Port, Probe, ProbeKind, ProbeLevel, ProbeTarget};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_scaling::{Combine, GuardConfig, GuardOutcome, GuardReport, Verdict, guard};
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Decision, Deployment, DeploymentSpec, DeploymentStatus, Event, EventKind, PolicyBinding, PolicyMode,
+    Decision, Deployment, DeploymentSpec, DeploymentStatus, Environment, Event, EventKind, PolicyBinding, PolicyMode,
     ProposalRecord, ProposalSummary, Resources, SealedValue,
 };
 
@@ -63,6 +66,37 @@ prop_compose! {
     }
 }
 
+fn port() -> impl Strategy<Value = Port> {
+    prop_oneof![any::<u16>().prop_map(Port::Number), any::<String>().prop_map(Port::Variable)]
+}
+
+fn target() -> impl Strategy<Value = ProbeTarget> {
+    let headers = proptest::collection::vec(any::<(String, String)>(), 0..3);
+    let http = (any::<String>(), port(), any::<String>(), headers, any::<(u16, u16)>()).prop_map(
+        |(host, port, path, headers, (first, last))| {
+            ProbeTarget::Http(HttpTarget { host, port, path, headers, expected: first..=last })
+        },
+    );
+    prop_oneof![
+        http,
+        (any::<String>(), port()).prop_map(|(host, port)| ProbeTarget::Tcp { host, port }),
+        any::<Vec<String>>().prop_map(ProbeTarget::Command),
+    ]
+}
+
+prop_compose! {
+    fn probe()(
+        name: String,
+        kind in proptest::sample::select(ProbeKind::ALL),
+        level in proptest::sample::select(ProbeLevel::ALL),
+        target in target(),
+        (initial_delay, period, timeout) in (span(), span(), span()),
+        (success_threshold, failure_threshold) in any::<(u32, u32)>(),
+    ) -> Probe {
+        Probe { name, kind, level, target, initial_delay, period, timeout, success_threshold, failure_threshold }
+    }
+}
+
 prop_compose! {
     fn spec()(
         (name, driver) in any::<(String, String)>(),
@@ -73,6 +107,8 @@ prop_compose! {
         memory_bytes: Option<u64>,
         (min_replicas, max_replicas, initial_replicas, http) in any::<(u32, u32, u32, bool)>(),
         apply in apply(),
+        (start_only, bake_time) in (any::<Vec<String>>(), proptest::option::of(span())),
+        probes in proptest::collection::vec(probe(), 0..3),
         allowed_names: Vec<String>,
         sample_interval in span(),
         guards in guards(),
@@ -92,6 +128,9 @@ prop_compose! {
             max_replicas,
             initial_replicas,
             apply,
+            start_only,
+            bake_time,
+            probes,
             allowed_names,
             http,
             sample_interval,
@@ -215,7 +254,7 @@ prop_compose! {
 
 prop_compose! {
     fn variable()(
-        (generation, changed_in, is_secret, is_required) in any::<(u64, u64, bool, bool)>(),
+        (generation, changed_in, is_secret, is_required, expand) in any::<(u64, u64, bool, bool, bool)>(),
         content in prop_oneof![
             Just(Content::Unset),
             any::<String>().prop_map(Content::Plain),
@@ -226,7 +265,7 @@ prop_compose! {
         kind in proptest::sample::select(VariableKind::ALL.to_vec()),
         description: String,
     ) -> VariableRow {
-        VariableRow { generation, changed_in, content, is_secret, is_required, kind, description }
+        VariableRow { generation, changed_in, content, is_secret, is_required, kind, description, expand }
     }
 }
 
@@ -313,11 +352,44 @@ fn the_shape_of_a_row_of_version_1_is_what_it_was_when_it_shipped() {
         is_required: true,
         kind: VariableKind::Number,
         description: "listening port".to_owned(),
+        expand: true,
     });
     let expected = concat!(
         "\u{1}",
         r#"{"generation":3,"changedIn":2,"content":{"plain":"ODA4MA"},"isSecret":false,"isRequired":true,"#,
-        r#""kind":"number","description":"listening port"}"#
+        r#""kind":"number","description":"listening port","expand":true}"#
     );
     assert_eq!(std::str::from_utf8(&row).unwrap(), expected);
+}
+
+#[test]
+fn rows_from_before_inheritance_are_read_and_their_values_stay_literal() {
+    let variable = concat!(
+        "\u{1}",
+        r#"{"generation":3,"changedIn":2,"content":{"plain":"ODA4MA"},"isSecret":false,"isRequired":true,"#,
+        r#""kind":"number","description":"listening port"}"#
+    );
+    assert!(!decode::<VariableRow>(variable.as_bytes()).unwrap().expand);
+
+    let (environment, project) = (EnvironmentId::generate(), ProjectId::generate());
+    let row = format!(
+        concat!(
+            "\u{1}",
+            r#"{{"id":"{}","project":"{}","stage":"staging","name":"main","description":"","isActive":true,"#,
+            r#""generation":1,"createdAt":1,"updatedAt":2}}"#
+        ),
+        environment, project
+    );
+    assert_eq!(decode::<Environment>(row.as_bytes()).unwrap().extends, None);
+    let row = format!(
+        concat!(
+            "\u{1}",
+            r#"{{"environment":"{}","number":1,"author":"a","message":"","createdAt":1,"contentHash":"{}","#,
+            r#""variables":[["PORT",1]]}}"#
+        ),
+        environment,
+        "A".repeat(43)
+    );
+    let row = decode::<GenerationRow>(row.as_bytes()).unwrap();
+    assert_eq!((row.extends, row.inputs, row.names), (None, Vec::new(), Vec::new()));
 }

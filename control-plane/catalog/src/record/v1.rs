@@ -6,6 +6,7 @@ use outrigger_protocol::id::{
     AgentId, AuditId, DecisionId, DeploymentId, EnvironmentId, EventId, InstanceId, IntentId, JoinTokenId, KeyId,
     OrganizationId, PolicyId, ProjectId, TokenId, UserId,
 };
+use outrigger_secrets::Fingerprint;
 
 use super::scalar::{Base64, Digest, Nanos, Number, Text};
 
@@ -37,7 +38,9 @@ names! {
     Combine { Max, Min, Weighted }
     InstancePhase { Creating, Running, Destroying, Gone }
     IntentKind { Create, Destroy }
-    AuditAction { Create, Update, Delete, Reveal, Reload, Scale, Login, Enroll, Failure }
+    ProbeKind { Startup, Liveness, Readiness }
+    ProbeLevel { Service, Application, Infrastructure, Dependency }
+    AuditAction { Create, Update, Delete, Reveal, Reload, Scale, Login, Enroll, Failure, Export, Import, Rollback, Rotate }
 }
 
 rows! {
@@ -90,6 +93,8 @@ rows! {
         name: String,
         description: String,
         is_active: bool,
+        #[serde(default)]
+        extends: Option<Text<EnvironmentId>>,
         generation: u64,
         created_at: u64,
         updated_at: u64,
@@ -103,7 +108,17 @@ rows! {
         content_hash: Digest,
         /// Every variable with the generation that its version was written in.
         variables: Vec<(String, u64)>,
+        #[serde(default)]
+        extends: Option<Text<EnvironmentId>>,
+        /// Every other environment that it was put together from, with its generation.
+        #[serde(default)]
+        inputs: Vec<(Text<EnvironmentId>, u64)>,
+        /// What the names of environments in references stood for.
+        #[serde(default)]
+        names: Vec<(String, Text<EnvironmentId>)>,
     }
+    /// Kept as the result of an idempotent call.
+    Imported { generation: Generation, changed: bool, }
     Variable {
         generation: u64,
         changed_in: u64,
@@ -112,6 +127,9 @@ rows! {
         is_required: bool,
         kind: VariableKind,
         description: String,
+        /// Absent in rows from before there were references: what they hold was meant literally.
+        #[serde(default)]
+        expand: bool,
     }
     SealedValue { key: Text<KeyId>, generation: u64, ciphertext: Base64, }
     Resources { cpu_cores: Option<f64>, memory_bytes: Option<u64>, }
@@ -122,6 +140,19 @@ rows! {
         cooldown_down: Nanos,
         max_step_up: Option<u32>,
         max_step_down: Option<u32>,
+    }
+    HttpTarget { host: String, port: Port, path: String, headers: Vec<(String, String)>, expected: (u16, u16), }
+    TcpTarget { host: String, port: Port, }
+    Probe {
+        name: String,
+        kind: ProbeKind,
+        level: ProbeLevel,
+        target: ProbeTarget,
+        initial_delay: Nanos,
+        period: Nanos,
+        timeout: Nanos,
+        success_threshold: u32,
+        failure_threshold: u32,
     }
     DeploymentSpec {
         name: String,
@@ -134,6 +165,12 @@ rows! {
         max_replicas: u32,
         initial_replicas: u32,
         apply: Apply,
+        #[serde(default)]
+        start_only: Vec<String>,
+        #[serde(default)]
+        bake_time: Option<Nanos>,
+        #[serde(default)]
+        probes: Vec<Probe>,
         allowed_names: Vec<String>,
         http: bool,
         sample_interval: Nanos,
@@ -195,6 +232,8 @@ rows! {
         phase: InstancePhase,
         endpoint: Option<String>,
         agent: Option<Text<AgentId>>,
+        #[serde(default)]
+        outside: bool,
         created_at: u64,
         updated_at: u64,
     }
@@ -241,7 +280,13 @@ rows! {
         created_at: u64,
     }
     PolicyRef { policy: Text<PolicyId>, }
-    Origin { address: Option<std::net::IpAddr>, user_agent: Option<String>, request_id: Option<String>, }
+    Origin {
+        address: Option<std::net::IpAddr>,
+        user_agent: Option<String>,
+        request_id: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<Text<TokenId>>,
+    }
     AuditEntry {
         id: Text<AuditId>,
         at: u64,
@@ -250,7 +295,15 @@ rows! {
         action: AuditAction,
         target: String,
         detail: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<Text<ProjectId>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Text<Fingerprint>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Text<Fingerprint>>,
     }
+    /// Where an organisation's audit log ends.
+    AuditHead { start: u64, next: u64, digest: Digest, signature: Digest, }
     KeptResult { operation: String, sealed: Base64, }
     Idempotency { request_digest: Digest, at: u64, results: Vec<KeptResult>, }
 }
@@ -263,6 +316,21 @@ pub(crate) enum Content {
     /// As base64, so that no content needs more room than another.
     Plain(Base64),
     Sealed(SealedValue),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum Port {
+    Number(u16),
+    Variable(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum ProbeTarget {
+    Http(HttpTarget),
+    Tcp(TcpTarget),
+    Command(Vec<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

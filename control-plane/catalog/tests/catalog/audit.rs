@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use outrigger_catalog::model::{Actor, AuditAction, DeploymentStatus, Origin, PolicyBinding, PolicyMode, Stage};
 use outrigger_catalog::{EnvironmentUpdate, IntentOutcome, Page, ProjectUpdate};
+use outrigger_protocol::id::TokenId;
 
 use crate::world::{World, delete, owner, plain, secret, spec};
 
@@ -86,6 +87,7 @@ async fn an_entry_says_who_when_and_from_where() {
         address: Some("192.0.2.7".parse().unwrap()),
         user_agent: Some("curl/8".to_owned()),
         request_id: Some("r1".to_owned()),
+        session: Some(TokenId::generate()),
     };
     let actor = Actor { origin: origin.clone(), ..owner() };
     world.project(&actor).await;

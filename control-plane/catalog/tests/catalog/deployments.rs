@@ -38,10 +38,34 @@ async fn every_problem_of_a_specification_is_named_at_once() {
         "replicas.initial",
         "applyStrategy.signal",
         "sampleInterval",
-        "guards.maxStepUp",
+        "scaling.maxStepUp",
         "allowedNames",
     ];
     assert_eq!(fields, expected);
+}
+
+#[tokio::test]
+async fn a_problem_of_a_binding_is_named_with_its_place_in_the_list() {
+    let world = World::new().await;
+    let actor = owner();
+    let project = world.project(&actor).await;
+    let environment = world.environment(&actor, &project).await;
+    let policy = world.policy(&actor, b"component").await.id;
+    let binding = |name: &str, config: &str| PolicyBinding {
+        name: name.to_owned(),
+        policy,
+        config: config.to_owned(),
+        mode: PolicyMode::Active,
+    };
+    let mut bad = spec(&project, &environment);
+    bad.guards.freshness = Duration::ZERO;
+    bad.policies = vec![binding("load", "{}"), binding("load", "{}"), binding("", "{")];
+    let Err(CatalogError::Validation(problems)) = world.catalog.create_deployment(&actor, bad).await else {
+        panic!("expected a validation error")
+    };
+    let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
+    assert_eq!(fields, ["scaling.freshness", "policies[1].name", "policies[2].name", "policies[2].config"]);
+    assert!(problems[1].problem.contains("policies[0]"), "{}", problems[1]);
 }
 
 #[tokio::test]
@@ -123,7 +147,7 @@ async fn policies_are_bound_changed_and_unbound_by_name() {
     assert_eq!(bind(&binding).await.unwrap(), bound, "the same binding again is no change");
     assert_eq!(world.catalog.audit(&actor, Page::default()).await.unwrap().items.len(), audited);
     binding.config = "{".to_owned();
-    assert_error!(bind(&binding).await, CatalogError::Validation(problems) if problems[0].field == "policies.config");
+    assert_error!(bind(&binding).await, CatalogError::Validation(problems) if problems[0].field == "config");
 
     assert_error!(world.catalog.delete_policy(&actor, policy.id).await, CatalogError::Conflict { .. });
     world.catalog.unbind_policy(&actor, deployment.id, "main").await.unwrap();

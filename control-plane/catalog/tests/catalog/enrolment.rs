@@ -108,22 +108,65 @@ async fn an_identity_ends_with_its_instance_or_by_revocation() {
     let world = World::new().await;
     let actor = owner();
     let deployment = world.deployment(&actor).await;
-    let join = async |key: u8| {
-        let (token, secret) = world.catalog.create_join_token(&actor, deployment.id, None, TTL).await.unwrap();
+    let join = async |instance, key: u8| {
+        let (token, secret) = world.catalog.create_join_token(&actor, deployment.id, instance, TTL).await.unwrap();
         let agent = world.catalog.enroll(token.id, &secret, [key; 32], world.now()).await.unwrap().agent;
         (token, secret, agent)
     };
-    let (_, _, lost) = join(1).await;
+    let recorded = world.catalog.record_scaling(&actor, world.scale_up(&deployment, 0, 1)).await.unwrap();
+    let (_, _, lost) = join(Some(recorded.intents[0].instance), 1).await;
     let gone = world.catalog.instance_lost(actor.organization, lost.instance, "it ended").await.unwrap();
-    assert_eq!(gone.phase, InstancePhase::Gone);
+    assert_eq!((gone.phase, gone.outside), (InstancePhase::Gone, false));
     assert!(world.catalog.agent(lost.id).await.unwrap().unwrap().revoked);
+    let again = world.catalog.instance_returned(actor.organization, lost.instance).await.unwrap();
+    assert_eq!(again.phase, InstancePhase::Gone, "what was ours and is lost stays so");
 
-    let (token, secret, revoked) = join(2).await;
+    let (token, secret, revoked) = join(None, 2).await;
     world.catalog.revoke_agent(&actor, revoked.id).await.unwrap();
     world.catalog.revoke_agent(&actor, revoked.id).await.unwrap();
     assert!(world.catalog.agent(revoked.id).await.unwrap().unwrap().revoked);
     assert_error!(world.catalog.enroll(token.id, &secret, [2; 32], world.now()).await, EnrollError::UsedByOther);
     assert_eq!(world.catalog.agent(AgentId::generate()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_agent_from_outside_may_be_away_for_a_while() {
+    let world = World::new().await;
+    let actor = owner();
+    let deployment = world.deployment(&actor).await;
+    let (token, secret) = world.catalog.create_join_token(&actor, deployment.id, None, TTL).await.unwrap();
+    let agent = world.catalog.enroll(token.id, &secret, [1; 32], world.now()).await.unwrap().agent;
+    assert!(world.catalog.instance(&actor, agent.instance).await.unwrap().outside);
+    world.catalog.instance_lost(actor.organization, agent.instance, "not heard").await.unwrap();
+    assert!(world.catalog.instances(&actor, deployment.id, false).await.unwrap().is_empty());
+    assert!(!world.catalog.agent(agent.id).await.unwrap().unwrap().revoked, "it may only have been away");
+    let back = world.catalog.instance_returned(actor.organization, agent.instance).await.unwrap();
+    assert_eq!((back.phase, back.agent), (InstancePhase::Running, Some(agent.id)));
+    assert_eq!(world.catalog.instances(&actor, deployment.id, false).await.unwrap(), [back]);
+}
+
+#[tokio::test]
+async fn agents_from_outside_are_revoked_with_their_deployment_however_many_there_are() {
+    const AGENTS: usize = 450;
+    let world = World::new().await;
+    let actor = owner();
+    let deployment = world.deployment(&actor).await;
+    let mut agents = Vec::new();
+    for key in 0..AGENTS {
+        let (token, secret) = world.catalog.create_join_token(&actor, deployment.id, None, TTL).await.unwrap();
+        let mut fingerprint = [0; 32];
+        fingerprint[..8].copy_from_slice(&key.to_be_bytes());
+        agents.push(world.catalog.enroll(token.id, &secret, fingerprint, world.now()).await.unwrap().agent.id);
+    }
+    assert_error!(
+        world.catalog.delete_deployment(&actor, deployment.id).await,
+        CatalogError::Conflict { what } if what.contains("450 instances")
+    );
+    world.catalog.revoke_outside(&actor, deployment.id).await.unwrap();
+    for agent in agents {
+        assert!(world.catalog.agent(agent).await.unwrap().unwrap().revoked);
+    }
+    world.catalog.delete_deployment(&actor, deployment.id).await.unwrap();
 }
 
 #[tokio::test]

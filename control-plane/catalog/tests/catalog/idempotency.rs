@@ -1,7 +1,9 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use outrigger_catalog::model::VariableChange;
+use outrigger_catalog::model::{Actor, Role, VariableChange};
 use outrigger_catalog::{CatalogError, NewProject, Page};
+use serde_json::{Value, json};
 
 use crate::world::{World, assert_error, owner, plain, with_key};
 
@@ -99,6 +101,92 @@ async fn a_request_of_several_mutations_repeats_each_of_them() {
         assert_eq!((recorded.deployment.desired_replicas, recorded.intents.len()), (2, 2));
     }
     assert_eq!(world.catalog.pending_intents().await.unwrap().len(), 2);
+}
+
+/// What the tests have done once: answers how often it was.
+struct Work {
+    done: AtomicU32,
+}
+
+impl Work {
+    const fn new() -> Self {
+        Self { done: AtomicU32::new(0) }
+    }
+
+    fn done(&self) -> u32 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    async fn carry_out(&self, world: &World, actor: &Actor) -> Result<Value, CatalogError> {
+        let work = async |actor: Actor| {
+            assert_eq!(actor.idempotency, None, "what is a part of the work has no key of its own");
+            Ok(json!({ "times": self.done.fetch_add(1, Ordering::Relaxed) + 1 }))
+        };
+        world.catalog.once(actor, "work", work).await
+    }
+}
+
+#[tokio::test]
+async fn what_is_more_than_one_mutation_is_done_once_and_answered_again() {
+    let (world, work, actor) = (World::new().await, Work::new(), owner());
+    let keyed = with_key(&actor, "k", 1);
+    let first = work.carry_out(&world, &keyed).await.unwrap();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(work.carry_out(&world, &keyed).await.unwrap(), first);
+    assert_eq!(work.done(), 1);
+    let other = with_key(&actor, "k", 2);
+    assert_error!(work.carry_out(&world, &other).await, CatalogError::IdempotencyMismatch);
+    assert_error!(world.catalog.create_project(&other, shop()).await, CatalogError::IdempotencyMismatch);
+    assert_eq!(work.done(), 1);
+    for _ in 0..2 {
+        work.carry_out(&world, &actor).await.unwrap();
+    }
+    assert_eq!(work.done(), 3, "without a key each is a request of its own");
+    world.pass(Duration::from_secs(24 * 60 * 60));
+    assert_eq!(work.carry_out(&world, &other).await.unwrap(), json!({ "times": 4 }), "after a day the key is free");
+    let viewer = Actor { role: Role::Viewer, ..keyed };
+    assert_error!(work.carry_out(&world, &viewer).await, CatalogError::Forbidden { .. });
+}
+
+#[tokio::test]
+async fn while_it_is_done_its_key_is_nobody_elses() {
+    let (world, work, actor) = (World::new().await, Work::new(), owner());
+    let keyed = with_key(&actor, "k", 1);
+    let outer: Result<Value, CatalogError> = world
+        .catalog
+        .once(&keyed, "outer", async |_| {
+            assert_error!(work.carry_out(&world, &with_key(&actor, "k", 2)).await, CatalogError::IdempotencyMismatch);
+            Ok(json!("outer"))
+        })
+        .await;
+    assert_eq!((outer.unwrap(), work.done()), (json!("outer"), 0));
+}
+
+#[tokio::test]
+async fn what_is_refused_or_given_up_can_be_tried_again() {
+    let (world, work, actor) = (World::new().await, Work::new(), owner());
+    let (keyed, other) = (with_key(&actor, "k", 1), with_key(&actor, "k", 2));
+    let refused: Result<Value, CatalogError> =
+        world.catalog.once(&keyed, "work", async |_| Err(CatalogError::Conflict { what: "not now".to_owned() })).await;
+    assert_error!(refused, CatalogError::Conflict { .. });
+    work.carry_out(&world, &other).await.unwrap();
+    assert_eq!(work.done(), 1, "the key was free again");
+
+    // The caller goes away in the middle: nobody knows how it ended, so that the same request does it again.
+    let abandoned = with_key(&actor, "a", 1);
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let endless = async move |_| -> Result<Value, CatalogError> {
+        begin.send(()).unwrap();
+        std::future::pending().await
+    };
+    tokio::select! {
+        _ = world.catalog.once(&abandoned, "work", endless) => panic!("it has no end"),
+        begun = begun => begun.unwrap(),
+    }
+    let other = with_key(&actor, "a", 2);
+    assert_error!(work.carry_out(&world, &other).await, CatalogError::IdempotencyMismatch);
+    work.carry_out(&world, &abandoned).await.unwrap();
+    assert_eq!(work.done(), 2);
 }
 
 #[tokio::test]

@@ -4,12 +4,15 @@
 
 mod accounts;
 mod audit;
+mod audit_chain;
 mod changes;
 mod concurrency;
 mod deployments;
 mod enrolment;
 mod generations;
+mod history;
 mod idempotency;
+mod inheritance;
 mod paging;
 mod policies;
 mod retention;
@@ -17,5 +20,6 @@ mod roles;
 mod scaling;
 mod secrecy;
 mod tenancy;
+mod transfer;
 mod variables;
 mod world;

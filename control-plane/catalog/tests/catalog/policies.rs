@@ -4,7 +4,7 @@ use bytes::Bytes;
 use outrigger_catalog::{CatalogError, MAX_COMPONENT_BYTES, NewPolicy};
 use outrigger_store::{KeyRange, Transaction};
 
-use crate::world::{World, assert_error, owner};
+use crate::world::{World, assert_error, owner, with_key};
 
 fn described() -> NewPolicy {
     NewPolicy { name: "big".to_owned(), version: "1".to_owned(), config_schema: "{}".to_owned() }
@@ -44,6 +44,22 @@ async fn the_same_content_is_one_policy_per_organisation() {
     assert_ne!(world.policy(&actor, b"different").await.id, first.id);
     assert_eq!(world.catalog.policies(&actor).await.unwrap().len(), 2);
     assert_eq!(chunks(&world).await, 3);
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_upload_also_when_the_content_is_there_already() {
+    let world = World::new().await;
+    let actor = owner();
+    let first = world.policy(&actor, b"first").await;
+    let put = async |request, content: &'static [u8]| {
+        world.catalog.put_policy(&with_key(&actor, "k", request), Bytes::from_static(content), described()).await
+    };
+    assert_eq!(put(1, b"first").await.unwrap(), first);
+    assert_eq!(put(1, b"first").await.unwrap(), first);
+    for other in [&b"first"[..], b"second"] {
+        assert_error!(put(2, other).await, CatalogError::IdempotencyMismatch);
+    }
+    assert_eq!((world.catalog.policies(&actor).await.unwrap().len(), chunks(&world).await), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

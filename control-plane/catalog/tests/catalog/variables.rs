@@ -1,4 +1,4 @@
-use outrigger_catalog::model::{Role, VariableChange};
+use outrigger_catalog::model::{DeploymentStatus, Role, VariableChange};
 use outrigger_catalog::{CatalogError, FieldProblem};
 use outrigger_protocol::environment::{ProblemKind, VariableKind};
 use outrigger_secrets::SecretString;
@@ -23,18 +23,24 @@ async fn plain_values_are_read_and_secret_ones_only_revealed() {
         secret("TOKEN", "hunter2"),
         put("KEY", Some("hunter3"), VariableKind::Secret, false),
         put("LATER", None, VariableKind::String, false),
+        put("UNSET", None, VariableKind::Secret, true),
     ];
     world.change(&actor, &environment, changes).await;
 
     let variables = world.catalog.variables(&actor, environment.id).await.unwrap();
-    let seen: Vec<_> = variables.iter().map(|v| (v.key.as_str(), v.value.as_deref(), v.is_secret)).collect();
-    let expected =
-        [("HOST", Some("example"), false), ("KEY", None, true), ("LATER", None, false), ("TOKEN", None, true)];
+    let seen: Vec<_> = variables.iter().map(|v| (v.key.as_str(), v.value.as_deref(), v.is_secret, v.is_set)).collect();
+    let expected = [
+        ("HOST", Some("example"), false, true),
+        ("KEY", None, true, true),
+        ("LATER", None, false, false),
+        ("TOKEN", None, true, true),
+        ("UNSET", None, true, false),
+    ];
     assert_eq!(seen, expected);
     for (key, value) in [("HOST", "example"), ("TOKEN", "hunter2"), ("KEY", "hunter3")] {
         assert_eq!(world.catalog.reveal(&actor, environment.id, key).await.unwrap(), SecretString::from(value));
     }
-    for key in ["LATER", "ABSENT", &"X".repeat(5_000)] {
+    for key in ["LATER", "UNSET", "ABSENT", &"X".repeat(5_000)] {
         assert_error!(world.catalog.reveal(&actor, environment.id, key).await, CatalogError::NotFound { .. });
     }
     assert_eq!(world.catalog.encryptions(&actor, project.id).await.unwrap(), 2);
@@ -103,12 +109,77 @@ async fn a_required_variable_without_a_value_is_declared_and_named_at_delivery()
         is_required: true,
         kind: VariableKind::Url,
         description: "where the data is".to_owned(),
+        expand: true,
     };
     world.change(&actor, &environment, vec![required("DATABASE_URL"), required("QUEUE_URL"), plain("A", "1")]).await;
     let (_, effective) = world.catalog.effective(actor.organization, environment.id).await.unwrap();
     let missing: Vec<_> = effective.validate(&[]).unwrap_err().into_iter().map(|p| (p.name, p.kind)).collect();
     let expected = ["DATABASE_URL", "QUEUE_URL"].map(|name| (name.to_owned(), ProblemKind::Missing));
     assert_eq!(missing, expected);
+}
+
+#[tokio::test]
+async fn what_a_running_deployment_could_not_run_with_is_refused_when_it_is_written() {
+    let world = World::new().await;
+    let actor = owner();
+    let deployment = world.deployment(&actor).await;
+    let environment = deployment.spec.environment;
+    let required = || VariableChange::Put {
+        key: "DATABASE_URL".to_owned(),
+        value: None,
+        is_secret: true,
+        is_required: true,
+        kind: VariableKind::Url,
+        description: String::new(),
+        expand: true,
+    };
+    let broken = || vec![required(), plain("NODE_OPTIONS", "--inspect"), plain("A", "1")];
+    let change = async |changes| {
+        world.catalog.change_variables(&actor, environment, changes, None, String::new()).await.map(|one| one.number)
+    };
+    world.catalog.begin_deployment(&actor, deployment.id).await.unwrap();
+    let mut named = problems(change(broken()).await);
+    named.sort_by(|a, b| a.field.cmp(&b.field));
+    assert_eq!(named.iter().map(|one| one.field.as_str()).collect::<Vec<_>>(), ["DATABASE_URL", "NODE_OPTIONS"]);
+    assert!(named.iter().all(|one| one.problem.ends_with("; web runs with this environment")), "{named:?}");
+    assert!(world.catalog.variables(&actor, environment).await.unwrap().is_empty(), "nothing was changed");
+    assert_eq!(change(vec![plain("A", "1")]).await.unwrap(), 1);
+
+    // While nothing runs, an environment may be written in any order; it is the start that is refused then.
+    let stopped = DeploymentStatus::Stopped;
+    world.catalog.set_status(&actor, deployment.id, stopped, None).await.unwrap();
+    change(broken()).await.unwrap();
+    let begin = async || world.catalog.begin_deployment(&actor, deployment.id).await;
+    let fields: Vec<String> = problems(begin().await).into_iter().map(|one| one.field).collect();
+    assert_eq!(fields, ["DATABASE_URL", "NODE_OPTIONS"]);
+    assert_eq!(world.catalog.deployment(&actor, deployment.id).await.unwrap().status, stopped);
+
+    // What the deployment allows is no problem of its.
+    let mut spec = deployment.spec.clone();
+    spec.allowed_names = vec!["NODE_OPTIONS".to_owned()];
+    world.catalog.update_deployment(&actor, deployment.id, spec).await.unwrap();
+    change(vec![put("DATABASE_URL", Some("postgres://db"), VariableKind::Url, true)]).await.unwrap();
+    begin().await.unwrap();
+    let strict = world.catalog.update_deployment(&actor, deployment.id, deployment.spec.clone()).await;
+    assert_eq!(problems(strict)[0].field, "NODE_OPTIONS");
+    change(vec![delete("NODE_OPTIONS")]).await.unwrap();
+    world.catalog.update_deployment(&actor, deployment.id, deployment.spec).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_and_a_change_that_exclude_each_other_do_not_both_happen() {
+    let world = World::new().await;
+    let actor = owner();
+    for round in 0..20 {
+        let deployment = world.deployment(&actor).await;
+        let name = format!("LD_{round}");
+        let changes = vec![plain(&name, "x")];
+        let (begun, changed) = tokio::join!(
+            world.catalog.begin_deployment(&actor, deployment.id),
+            world.catalog.change_variables(&actor, deployment.spec.environment, changes, None, String::new()),
+        );
+        assert_ne!(begun.is_ok(), changed.is_ok(), "{begun:?} {changed:?}");
+    }
 }
 
 #[tokio::test]
@@ -135,6 +206,7 @@ async fn a_description_changes_without_knowing_the_secret() {
         is_required: true,
         kind: VariableKind::String,
         description: "for the queue".to_owned(),
+        expand: true,
     };
     assert_eq!(world.change(&actor, &environment, vec![described]).await, 2);
     let variable = world.catalog.variables(&actor, environment.id).await.unwrap().remove(0);

@@ -121,6 +121,7 @@ impl World {
             phase: InstancePhase::Creating,
             endpoint: None,
             agent: None,
+            outside: false,
             created_at: self.now(),
             updated_at: self.now(),
         }
@@ -177,6 +178,7 @@ pub(crate) fn environment_of(project: &Project, name: &str) -> NewEnvironment {
         name: name.to_owned(),
         description: String::new(),
         is_active: true,
+        extends: None,
     }
 }
 
@@ -192,6 +194,9 @@ pub(crate) fn spec(project: &Project, environment: &Environment) -> DeploymentSp
         max_replicas: 10,
         initial_replicas: 1,
         apply: ApplyStrategy::Restart { jitter: Duration::ZERO },
+        start_only: Vec::new(),
+        bake_time: None,
+        probes: Vec::new(),
         allowed_names: Vec::new(),
         http: false,
         sample_interval: Duration::from_secs(1),
@@ -217,6 +222,7 @@ pub(crate) fn put(key: &str, value: Option<&str>, kind: VariableKind, is_secret:
         is_required: false,
         kind,
         description: String::new(),
+        expand: true,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_catalog::model::{Actor, Deployment, Event, EventKind, Instance, InstancePhase, Intent, IntentKind};
+use outrigger_catalog::model::{Actor, Deployment, Event, EventKind, InstancePhase, Intent, IntentKind};
 use outrigger_catalog::{CatalogError, IntentOutcome, JOIN_TOKEN_TTL};
 use outrigger_drivers::{Created, Driver, DriverError, FailureKind, InstanceSpec, Limits};
 use outrigger_protocol::id::InstanceId;
@@ -55,7 +55,6 @@ async fn create(core: &Arc<Core>, job: &Job) -> Result<Done, CatalogError> {
         let reason = format!("there is no driver `{}`", deployment.spec.driver);
         return give_up(core, &deployment, intent, DriverError::permanent("create an instance", reason)).await;
     };
-    core.roster.manage([intent.instance]);
     let attempts = core.config.executor.attempts.max(1);
     for attempt in 0..attempts {
         let instance = core.catalog.instance(&actor, intent.instance).await?;
@@ -112,7 +111,6 @@ async fn give_up(
     tracing::warn!(deployment = %id, %instance, reason, "an instance could not be created");
     let event = driver_failed(core, intent, "create", &reason);
     finish(core, intent, IntentOutcome::Failed { reason: reason.clone() }, Some(event)).await?;
-    core.roster.release(intent.instance);
     reconciler::died(core, intent.deployment, Duration::ZERO);
     if error.kind == FailureKind::Permanent {
         lifecycle::cannot_provision(core, deployment.id, &reason).await;
@@ -148,14 +146,13 @@ async fn destroy(core: &Arc<Core>, job: &Job) -> Result<Done, CatalogError> {
     if let Some(sampled) = job.sampled {
         core.stats.time(Timing::SampleToCall, core.ambient().now().since(sampled));
     }
-    match end(core, &deployment, &instance).await {
+    match end(core, &deployment, instance.id).await {
         Ok(()) => {
             core.stats.add(Count::Destroyed, 1);
             let kind = EventKind::InstanceDestroyed { instance: intent.instance };
             let message = format!("{} destroyed", intent.instance);
             let event = core.ambient().event(intent.organization, intent.deployment, kind, message, None);
             finish(core, intent, IntentOutcome::Destroyed, Some(event)).await?;
-            core.roster.release(intent.instance);
             if let Some(agent) = instance.agent {
                 core.ingest.revoke(agent);
             }
@@ -174,11 +171,8 @@ async fn destroy(core: &Arc<Core>, job: &Job) -> Result<Done, CatalogError> {
     }
 }
 
-/// Ends a sandbox. One that joined from outside is told to stop by its agent, and that is all that can be done.
-async fn end(core: &Arc<Core>, deployment: &Deployment, instance: &Instance) -> Result<(), DriverError> {
-    if !core.roster.is_managed(instance.id) {
-        core.ingest.stop_instance(instance.id, "the deployment no longer needs this instance");
-    }
+/// Ends a sandbox.
+async fn end(core: &Arc<Core>, deployment: &Deployment, instance: InstanceId) -> Result<(), DriverError> {
     let Some(driver) = core.driver_of(deployment) else {
         let reason = format!("there is no driver `{}`", deployment.spec.driver);
         return Err(DriverError::permanent("destroy an instance", reason));
@@ -187,8 +181,7 @@ async fn end(core: &Arc<Core>, deployment: &Deployment, instance: &Instance) -> 
     let mut attempt = 0;
     loop {
         let result =
-            call(core, "destroy an instance", driver.destroy(instance.id, config.stop_grace + config.agent_grace))
-                .await;
+            call(core, "destroy an instance", driver.destroy(instance, config.stop_grace + config.agent_grace)).await;
         match result {
             Err(error) if error.kind == FailureKind::Transient && attempt + 1 < config.attempts => {
                 tokio::select! {

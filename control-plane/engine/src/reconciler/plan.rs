@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use outrigger_catalog::model::{Deployment, DeploymentStatus, Instance, InstancePhase};
+use outrigger_catalog::model::{Deployment, Instance, InstancePhase};
 use outrigger_drivers::Observed;
 use outrigger_protocol::id::{DeploymentId, InstanceId};
 use outrigger_protocol::time::UnixMillis;
+
+use super::counts;
 
 /// Everything that is known at one moment. Drivers were asked first and the catalog after them: whatever a driver
 /// made before it was asked is then in the catalog.
@@ -30,12 +32,16 @@ pub(super) struct World {
 pub(super) struct Known {
     pub(super) deployment: Deployment,
     pub(super) instances: Vec<Instance>,
+    /// Whose agents are connected at this moment.
+    pub(super) connected: Vec<InstanceId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lost {
     pub(super) deployment: DeploymentId,
     pub(super) instance: InstanceId,
+    /// It was not ours, so nothing of ours crashed, and its agent may come back.
+    pub(super) outside: bool,
     pub(super) lived: Duration,
     pub(super) message: String,
     /// The driver still has something of it that has to be cleared away.
@@ -49,8 +55,9 @@ pub(super) struct Plan {
     pub(super) strays: Vec<(String, InstanceId)>,
     /// Replicas that are missing once the lost ones are gone.
     pub(super) missing: Vec<(DeploymentId, u32)>,
-    /// Instances that a driver made. The others joined from outside: they are watched and counted, and never ended.
-    pub(super) managed: HashSet<InstanceId>,
+    /// Instances whose agents are connected and that are not listed. One that joined from outside and was taken for lost
+    /// is taken back; any other has just come, or was just written off and is about to lose its connection.
+    pub(super) returned: Vec<(DeploymentId, InstanceId)>,
 }
 
 pub(super) fn plan(world: &World) -> Plan {
@@ -58,6 +65,8 @@ pub(super) fn plan(world: &World) -> Plan {
     let mut wanted: HashSet<InstanceId> = HashSet::new();
     for known in &world.deployments {
         wanted.extend(known.instances.iter().map(|instance| instance.id));
+        let returned = known.connected.iter().filter(|id| !wanted.contains(id));
+        plan.returned.extend(returned.map(|id| (known.deployment.id, *id)));
         plan_deployment(world, known, &mut plan);
     }
     for (driver, observed) in &world.observed {
@@ -69,22 +78,16 @@ pub(super) fn plan(world: &World) -> Plan {
 }
 
 fn plan_deployment(world: &World, known: &Known, plan: &mut Plan) {
-    let Known { deployment, instances } = known;
+    let Known { deployment, instances, .. } = known;
     // A driver that could not be asked says nothing about its instances.
     let Some(observed) = world.observed.get(&deployment.spec.driver) else { return };
     let observed: HashMap<InstanceId, bool> = observed.iter().map(|seen| (seen.instance, seen.running)).collect();
     let mut kept = 0_u32;
     for instance in instances {
         let found = observed.get(&instance.id).copied();
-        let creating = instance.phase == InstancePhase::Creating;
-        // Whoever joined from outside has an agent from the first moment on.
-        let ours = found.is_some() || instance.agent.is_none();
-        if ours || creating {
-            plan.managed.insert(instance.id);
-        }
         let verdict = match (instance.phase, found) {
             (InstancePhase::Running, Some(false)) => Some("its agent is dead".to_owned()),
-            (InstancePhase::Running, None) if ours => unknown(world, instance),
+            (InstancePhase::Running, None) if instance.agent.is_none() => unknown(world, instance),
             (InstancePhase::Running, None) => silent(world, instance),
             _ => None,
         };
@@ -92,17 +95,17 @@ fn plan_deployment(world: &World, known: &Known, plan: &mut Plan) {
             Some(reason) => plan.lost.push(Lost {
                 deployment: deployment.id,
                 instance: instance.id,
+                outside: instance.outside,
                 lived: world.now.since(instance.created_at),
                 message: format!("{} lost: {reason}", instance.id),
                 remains: found.is_some(),
             }),
-            None if creating || (instance.phase == InstancePhase::Running && ours) => kept += 1,
+            None if counts(instance) => kept += 1,
             None => {}
         }
     }
-    let runs = matches!(deployment.status, DeploymentStatus::Running | DeploymentStatus::Provisioning);
     let missing = deployment.desired_replicas.saturating_sub(kept);
-    if runs && missing > 0 {
+    if deployment.status.is_started() && missing > 0 {
         plan.missing.push((deployment.id, missing));
     }
 }
@@ -122,7 +125,8 @@ fn silent(world: &World, instance: &Instance) -> Option<String> {
         None => world.now.since(instance.updated_at).min(world.uptime),
     };
     let is_lost = silence >= world.lost_after;
-    is_lost.then(|| format!("no driver knows it and its agent was not heard for {} s", silence.as_secs()))
+    let unknown = if instance.outside { "" } else { "its driver does not know it and " };
+    is_lost.then(|| format!("{unknown}its agent was not heard for {} s", silence.as_secs()))
 }
 
 #[cfg(test)]

@@ -22,9 +22,9 @@ use super::input::{Points, Scene, guards};
 use crate::config::most_points;
 use crate::core::Core;
 use crate::error::EngineError;
-use crate::lifecycle;
 use crate::policies::chain;
 use crate::stats::{Count, Timing};
+use crate::{lifecycle, readiness};
 
 /// What is remembered of a deployment from look to look. None of it is needed to go on.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ async fn look_closely(
         return Ok((lifecycle::advance(core, actor, id).await?, None));
     }
     let instances = present(core.catalog.instances(actor, id, false).await?);
-    let ready: HashSet<InstanceId> = ready(core, &deployment, &instances);
+    let ready = readiness::ready(core, &deployment, &instances);
     let asked = ask_all(core, &deployment, &instances, &ready, mind).await;
     let wish = asked.iter().filter_map(Asked::next_look).min();
     settle(core, actor, &deployment, &instances, &ready, asked, mind).await?;
@@ -89,12 +89,6 @@ async fn look_closely(
 fn present(instances: Vec<Instance>) -> Vec<Instance> {
     let is_present = |instance: &Instance| matches!(instance.phase, InstancePhase::Creating | InstancePhase::Running);
     instances.into_iter().filter(is_present).collect()
-}
-
-fn ready(core: &Core, deployment: &Deployment, instances: &[Instance]) -> HashSet<InstanceId> {
-    let live = core.ingest.live(deployment.id);
-    let present: HashSet<InstanceId> = instances.iter().map(|instance| instance.id).collect();
-    live.into_iter().filter(|live| live.ready).map(|live| live.instance).filter(|id| present.contains(id)).collect()
 }
 
 /// What a bound policy was asked and said.

@@ -18,7 +18,7 @@ async fn a_deployment_is_started_scaled_by_hand_stopped_and_deleted() {
     assert_eq!((started.status, started.desired_replicas), (DeploymentStatus::Running, 2));
     let view = engine.status(actor, id).await.expect("it is there");
     assert_eq!((view.ready, view.instances.len()), (2, 2));
-    assert!(view.instances.iter().all(|one| one.managed && one.live.as_ref().is_some_and(|live| live.ready)));
+    assert!(view.instances.iter().all(|one| one.ready && one.live.as_ref().is_some_and(|live| live.ready)));
 
     let scaled = engine.scale(actor, id, 4, "a sale").await.expect("within bounds");
     assert_eq!(scaled.desired_replicas, 4);
@@ -93,6 +93,8 @@ async fn what_the_state_or_the_role_does_not_allow_is_refused_and_changes_nothin
 async fn a_dry_run_goes_through_the_same_life_and_does_nothing() {
     let world = World::new().await;
     let id = world.running(|spec| (spec.driver, spec.initial_replicas) = (DryRunDriver::NAME.to_owned(), 3)).await;
+    let view = world.engine.status(&world.actor, id).await.expect("it is there");
+    assert!(view.ready == 3 && view.instances.iter().all(|one| one.ready), "{view:?}");
     let instances = world.instances(id).await;
     assert!(instances.len() == 3 && instances.iter().all(|one| one.phase == InstancePhase::Running));
     world.engine.stop_deployment(&world.actor, id).await.expect("it runs");

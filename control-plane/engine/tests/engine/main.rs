@@ -2,6 +2,7 @@
 
 mod fleet;
 mod lifecycle;
+mod outside;
 mod policies;
 mod pushing;
 mod recovery;

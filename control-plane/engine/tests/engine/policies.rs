@@ -102,7 +102,7 @@ async fn a_binding_is_checked_field_by_field() {
         panic!("two things are wrong");
     };
     let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
-    assert!(fields.len() == 2 && fields[0] == "driver" && fields[1].starts_with("policies.0.config"), "{fields:?}");
+    assert!(fields.len() == 2 && fields[0] == "driver" && fields[1].starts_with("policies[0].config"), "{fields:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

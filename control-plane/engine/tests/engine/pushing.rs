@@ -36,6 +36,7 @@ async fn a_change_of_another_environment_is_nobody_elses_business() {
             name: "other".to_owned(),
             description: String::new(),
             is_active: true,
+            extends: None,
         };
         world.catalog.create_environment(&world.actor, new).await.expect("an environment").id
     };

@@ -10,9 +10,10 @@ use outrigger_catalog::model::{
     Actor, Decision, Deployment, DeploymentSpec, DeploymentStatus, Event, Instance, PolicyBinding, PolicyMode,
     Resources, Stage, VariableChange,
 };
-use outrigger_catalog::{Catalog, NewEnvironment, NewProject, Page};
+use outrigger_catalog::{Catalog, JOIN_TOKEN_TTL, NewEnvironment, NewProject, Page};
 use outrigger_drivers::{Driver, DryRunDriver};
 use outrigger_engine::{Engine, EngineConfig, StartError};
+use outrigger_ingest::test_support::{Fleet, TestAgent};
 use outrigger_ingest::{Ingest, IngestConfig};
 use outrigger_policy_host::{CacheConfig, CacheKey, HostConfig, PolicyHost};
 use outrigger_protocol::environment::VariableKind;
@@ -94,6 +95,7 @@ impl World {
             name: "main".to_owned(),
             description: String::new(),
             is_active: true,
+            extends: None,
         };
         let environment = self.catalog.create_environment(&self.actor, new).await.expect("an environment");
         self.set(environment.id, "GREETING", Some("hello"), false).await;
@@ -109,6 +111,7 @@ impl World {
             is_required: true,
             kind: VariableKind::String,
             description: String::new(),
+            expand: false,
         };
         let changed = self.catalog.change_variables(&self.actor, environment, vec![change], None, String::new()).await;
         changed.expect("a valid change").number
@@ -136,6 +139,9 @@ impl World {
             max_replicas: 4,
             initial_replicas: 1,
             apply: ApplyStrategy::None,
+            start_only: Vec::new(),
+            bake_time: None,
+            probes: Vec::new(),
             allowed_names: Vec::new(),
             http: true,
             sample_interval: Duration::from_secs(1),
@@ -185,6 +191,16 @@ impl World {
         self.catalog.decisions(&self.actor, id, page).await.expect("it is there").items
     }
 
+    /// An agent that has joined a deployment from outside and is not connected yet.
+    pub(crate) async fn join(&self, deployment: DeploymentId) -> (Fleet, TestAgent) {
+        let (token, secret) =
+            self.catalog.create_join_token(&self.actor, deployment, None, JOIN_TOKEN_TTL).await.expect("a token");
+        let token = self.ingest.join_token_text(token.id, &secret);
+        let fleet = Fleet::new(self.ingest.local_addr(), "outrigger", 1).expect("a socket");
+        let agent = fleet.enroll(&token).await.expect("the token is good");
+        (fleet, agent)
+    }
+
     /// The id of a built-in policy.
     pub(crate) async fn builtin(&self, name: &str) -> PolicyId {
         let policies = self.catalog.policies(&self.actor).await.expect("a list");
@@ -225,6 +241,7 @@ async fn engine(catalog: &Catalog, ingest: &Ingest, drivers: Vec<Arc<dyn Driver>
     config.executor.max_backoff = Duration::from_millis(50);
     config.reconciler.interval = Duration::from_millis(200);
     config.reconciler.min_interval = Duration::from_millis(20);
+    config.reconciler.lost_after = Duration::from_millis(500);
     config.reconciler.backoff = Duration::from_millis(50);
     config.reconciler.max_backoff = Duration::from_millis(400);
     Engine::start(config, catalog.clone(), ingest.clone(), host, drivers).await

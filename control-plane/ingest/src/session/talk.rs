@@ -1,8 +1,10 @@
 //! What an agent says on its control stream.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use outrigger_protocol::message::{AgentMessage, ApplyState, ConfigStatus, ProgramState};
+use outrigger_protocol::probe::ProbeStatus;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::Reader;
 use tokio::time::sleep;
@@ -13,6 +15,7 @@ use crate::authority::ProvenKey;
 use crate::budget::{LaneBudget, Toll};
 use crate::clock::ClockOffset;
 use crate::events::{IngestEvent, SessionEnd};
+use crate::health::InstanceHealth;
 use crate::stats::{Count, Reject};
 
 /// What a control message costs of the byte budget when it carries nothing that grows.
@@ -50,6 +53,7 @@ impl Live<'_> {
             }
             AgentMessage::ConfigReport { nonce, state, status } => self.take_report(nonce, state, status),
             AgentMessage::Program(state) => self.take_program(state),
+            AgentMessage::Probes(probes) => self.take_probes(probes),
             AgentMessage::Renew { csr } => return self.renew(&csr),
             AgentMessage::Goodbye { reason } => return Err(SessionEnd::Left { reason }),
         }
@@ -75,9 +79,22 @@ impl Live<'_> {
 
     fn take_program(&self, state: ProgramState) {
         let Self { ingest, peer, .. } = self;
-        peer.with(|known| known.program = state);
+        peer.with(|known| known.set_program(state));
         ingest.tell(IngestEvent::Program { deployment: peer.deployment, instance: peer.instance, state });
         ingest.windows.mark(peer.deployment);
+    }
+
+    fn take_probes(&self, probes: Vec<ProbeStatus>) {
+        let Self { ingest, peer, .. } = self;
+        let health = Arc::new(InstanceHealth { reported_at: UnixMillis::now(), probes });
+        let before = peer.with(|known| known.health.replace(Arc::clone(&health)));
+        let (deployment, instance) = (peer.deployment, peer.instance);
+        let turned = before.is_none_or(|before| before.is_ready() != health.is_ready());
+        ingest.tell(IngestEvent::Probes { deployment, instance, health });
+        // Counts alone are no reason to look at the deployment.
+        if turned {
+            ingest.windows.mark(deployment);
+        }
     }
 
     /// Renews the certificate for the key that enrolled: whoever wants another key enrols again.
@@ -112,6 +129,10 @@ fn weight(message: &AgentMessage) -> usize {
             }
             AgentMessage::Renew { csr } => csr.len(),
             AgentMessage::Goodbye { reason } => reason.len(),
+            AgentMessage::Probes(probes) => {
+                let text = |probe: &ProbeStatus| probe.name.len() + probe.last_error.as_ref().map_or(0, String::len);
+                probes.iter().map(text).sum()
+            }
             AgentMessage::Program(_) | AgentMessage::Heartbeat { .. } => 0,
         }
 }

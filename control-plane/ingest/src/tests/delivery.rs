@@ -1,6 +1,8 @@
 use std::time::Duration;
 
+use outrigger_catalog::model::DeploymentStatus;
 use outrigger_protocol::message::{ApplyStrategy, ServerMessage};
+use outrigger_protocol::transport::CloseCode;
 
 use super::world::{World, eventually, soon};
 use crate::Count;
@@ -96,6 +98,28 @@ async fn an_agent_that_runs_the_newest_is_not_offered_it() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_revoked_counts_no_more_whether_it_is_connected_or_not() {
+    let world = World::new().await;
+    let (stays, mut leaves) = (world.connect_new().await, world.connect_new().await);
+    let (connected, mut session) = stays;
+    for session in [&mut session, &mut leaves.1] {
+        let offer = soon("an offer", session.next_offer()).await.unwrap();
+        session.apply(&offer).await.unwrap();
+    }
+    world.rolled_out(1, 2).await;
+    leaves.1.close();
+    eventually("it has left", || world.ingest.live_agents_count() == 1).await;
+    assert_eq!(world.ingest.rollout(world.deployment.id).total, 2, "it may come back");
+
+    assert!(!world.ingest.revoke(leaves.0.agent));
+    assert_eq!(world.ingest.rollout(world.deployment.id).total, 1);
+    assert!(world.ingest.revoke(connected.agent));
+    assert_eq!(world.ingest.rollout(world.deployment.id).total, 0);
+    assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::Revoked));
+    assert_eq!(world.ingest.rollout(world.deployment.id).total, 0);
+}
+
+#[tokio::test]
 async fn an_agent_that_comes_back_after_a_change_gets_it_without_a_push() {
     let world = World::new().await;
     let (agent, mut session) = world.connect_new().await;
@@ -109,6 +133,33 @@ async fn an_agent_that_comes_back_after_a_change_gets_it_without_a_push() {
     assert_eq!(offer.config.generation, generation);
     session.apply(&offer).await.unwrap();
     world.rolled_out(generation, 1).await;
+}
+
+#[tokio::test]
+async fn nothing_is_offered_unless_the_deployment_is_started() {
+    let world = World::new().await;
+    let set_status = async |status| {
+        world.catalog.set_status(&world.actor, world.deployment.id, status, None).await.unwrap();
+    };
+    set_status(DeploymentStatus::Stopped).await;
+    let (agent, mut session) = world.connect_new().await;
+    eventually("greeted", || world.ingest.stats().count(Count::SessionsOpened) == 1).await;
+    assert_eq!(world.ingest.stats().count(Count::OffersSealed), 0);
+
+    let deployment = world.catalog.begin_deployment(&world.actor, world.deployment.id).await.unwrap();
+    world.ingest.push(&deployment).await.unwrap();
+    let offer = soon("an offer", session.next_offer()).await.unwrap();
+    session.apply(&offer).await.unwrap();
+    world.rolled_out(1, 1).await;
+
+    set_status(DeploymentStatus::Stopped).await;
+    world.set("GREETING", "later").await;
+    let status = session.status.clone();
+    let _session = world.fleet.connect(&agent, status).await.unwrap();
+    eventually("greeted again", || world.ingest.stats().count(Count::SessionsOpened) == 2).await;
+    let rollout = world.ingest.rollout(world.deployment.id);
+    assert_eq!((rollout.generation, rollout.applied, rollout.total), (1, 1, 1), "it runs what it ran");
+    assert_eq!(world.ingest.stats().count(Count::OffersSealed), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use outrigger_protocol::message::{AgentMessage, ConfigStatus, ProgramState, ServerMessage};
+use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{ClientIdentity, CloseCode, Trust};
 
 use super::world::{World, config, eventually, soon};
@@ -82,7 +83,7 @@ async fn a_certificate_for_an_agent_that_nobody_enrolled_is_refused() {
     let authority = world.ingest.authority();
     let key = crate::authority::ProvenKey::from_csr(&agent.key.csr().unwrap()).unwrap();
     let ghost = outrigger_protocol::id::AgentId::generate();
-    let now = outrigger_protocol::time::UnixMillis::now();
+    let now = UnixMillis::now();
     let issued = authority.issue_agent(ghost, &key, Duration::from_secs(60), now).unwrap();
     let chain = issued.chain.into_iter().map(Into::into).collect();
     agent.identity = ClientIdentity { chain, key: agent.key.to_tls() };
@@ -117,6 +118,22 @@ async fn an_agent_whose_certificate_has_run_out_is_closed() {
     let (_, session) = world.connect_new().await;
     assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::CertificateExpired));
 }
+
+#[tokio::test]
+async fn the_servers_certificate_is_renewed_while_it_runs() {
+    let server_certificate_lifetime = Duration::from_secs(2);
+    let world = World::with(IngestConfig { server_certificate_lifetime, ..config() }).await;
+    let first_end = world.ingest.stats().certificate_ends;
+    let (_, _session) = world.connect_new().await;
+    // Agents look at what they are shown: after the end of the first certificate it has to be another one.
+    eventually("the first certificate is over", || UnixMillis::now() > first_end.saturating_add(LAST_SECOND)).await;
+    let (_, _newcomer) = world.connect_new().await;
+    assert!(world.ingest.stats().certificate_ends > first_end);
+    assert_eq!(world.ingest.live_agents_count(), 2, "who was there has stayed");
+}
+
+/// Certificates name whole seconds, and the second of their end is still a part of their life.
+const LAST_SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn what_the_program_does_is_seen() {

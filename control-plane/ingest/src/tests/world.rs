@@ -20,13 +20,15 @@ use crate::{Ingest, IngestConfig};
 
 /// Longer than anything here takes on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-const SERVER_NAME: &str = "outrigger.test";
+pub(super) const SERVER_NAME: &str = "outrigger.test";
 
 pub(super) struct World {
     pub(super) catalog: Catalog,
     pub(super) ingest: Ingest,
     pub(super) fleet: Fleet,
     pub(super) actor: Actor,
+    /// The operator's.
+    pub(super) token: String,
     pub(super) environment: EnvironmentId,
     pub(super) deployment: Deployment,
     _directory: TempDir,
@@ -57,12 +59,15 @@ impl World {
             name: "production".to_owned(),
             description: String::new(),
             is_active: true,
+            extends: None,
         };
         let environment = catalog.create_environment(&actor, new).await.unwrap().id;
         let ingest = Ingest::start(config, catalog.clone()).await.unwrap();
         let fleet = Fleet::new(ingest.local_addr(), SERVER_NAME, 2).unwrap();
         let deployment = catalog.create_deployment(&actor, spec(project.id, environment)).await.unwrap();
-        let world = Self { catalog, ingest, fleet, actor, environment, deployment, _directory: directory };
+        let deployment = catalog.begin_deployment(&actor, deployment.id).await.unwrap();
+        let token = token.expose().to_owned();
+        let world = Self { catalog, ingest, fleet, actor, token, environment, deployment, _directory: directory };
         world.set("GREETING", "hello").await;
         world
     }
@@ -76,6 +81,7 @@ impl World {
             is_required: false,
             kind: VariableKind::String,
             description: String::new(),
+            expand: false,
         };
         let changed =
             self.catalog.change_variables(&self.actor, self.environment, vec![change], None, String::new()).await;
@@ -86,7 +92,8 @@ impl World {
     pub(super) async fn another_deployment(&self) -> Deployment {
         let mut spec = self.deployment.spec.clone();
         spec.name = "other".to_owned();
-        self.catalog.create_deployment(&self.actor, spec).await.unwrap()
+        let deployment = self.catalog.create_deployment(&self.actor, spec).await.unwrap();
+        self.catalog.begin_deployment(&self.actor, deployment.id).await.unwrap()
     }
 
     pub(super) async fn join_token(&self) -> String {
@@ -132,6 +139,9 @@ fn spec(project: outrigger_protocol::id::ProjectId, environment: EnvironmentId) 
         max_replicas: 500,
         initial_replicas: 1,
         apply: ApplyStrategy::File,
+        start_only: Vec::new(),
+        bake_time: None,
+        probes: Vec::new(),
         allowed_names: Vec::new(),
         http: false,
         sample_interval: Duration::from_secs(1),

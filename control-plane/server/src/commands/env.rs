@@ -1,10 +1,13 @@
 //! `outrigger env …`
 
+mod compare;
+mod files;
+
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{id, output, resolve};
-use crate::cli::Remote;
+use crate::cli::{Output, Remote};
 use crate::client::{Body, Client};
 use crate::console;
 
@@ -14,7 +17,7 @@ pub(crate) struct Target {
     /// Project, by id or name
     #[arg(long, short, value_name = "PROJECT", env = "OUTRIGGER_PROJECT")]
     project: String,
-    /// Environment, by id, name or stage (development, staging, production)
+    /// Environment, by id, name, stage (development, staging, production) or `stage/name`
     #[arg(long, short, value_name = "ENVIRONMENT", default_value = "production")]
     environment: String,
     #[command(flatten)]
@@ -32,11 +35,68 @@ pub(crate) enum EnvCommand {
         stage: String,
         #[arg(long, short, value_name = "PROJECT", env = "OUTRIGGER_PROJECT")]
         project: String,
+        /// Environment whose variables this one begins with, by id, name, stage or `stage/name`
+        #[arg(long, value_name = "ENVIRONMENT")]
+        extends: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },
-    /// List the variables; secrets are masked
+    /// Have an environment begin with the variables of another one, or of none any more
+    Extend {
+        /// By id, name, stage or `stage/name`
+        #[arg(value_name = "ENVIRONMENT", required_unless_present = "none", conflicts_with = "none")]
+        base: Option<String>,
+        /// Extend none any more
+        #[arg(long)]
+        none: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List the variables; a secret's value shows as (hidden), and as - while it has none
     List {
+        /// As programs get them: inherited and expanded, with the environment that each value comes from
+        #[arg(long)]
+        effective: bool,
+        /// As they were in this generation
+        #[arg(long, value_name = "NUMBER", conflicts_with = "at")]
+        generation: Option<u64>,
+        /// As they were at this time, such as 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List the generations, newest first
+    History {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Compare generations or environments; of a secret it only shows that it is different
+    ///
+    /// `diff` shows the newest change, `diff 3 7` what changed between two generations, and `diff staging production` what
+    /// programs get differently in two environments.
+    Diff {
+        #[arg(value_name = "GENERATION|ENVIRONMENT", num_args = 0..=2)]
+        sides: Vec<String>,
+        /// Compare what programs get, of generations too
+        #[arg(long)]
+        effective: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take over the variables of a file, all in one generation
+    Import(files::ImportArguments),
+    /// Write the variables as a file to standard output
+    Export(files::ExportArguments),
+    /// Go back to the variables of an old generation, in a new one
+    Rollback {
+        generation: u64,
+        /// Only if this is still the newest generation
+        #[arg(long, value_name = "NUMBER")]
+        if_match: Option<u64>,
+        /// Why, for the history
+        #[arg(long, short, default_value = "")]
+        message: String,
         #[command(flatten)]
         target: Target,
     },
@@ -51,6 +111,9 @@ pub(crate) enum EnvCommand {
         /// A deployment does not start without these
         #[arg(long)]
         required: bool,
+        /// Take `${` in the values literally instead of as the beginning of a reference
+        #[arg(long)]
+        literal: bool,
         /// string, number, boolean, json, url or secret
         #[arg(long, value_name = "TYPE")]
         r#type: Option<String>,
@@ -77,6 +140,9 @@ pub(crate) enum EnvCommand {
     },
 }
 
+/// Stands in the table for a value that is there and is not shown.
+const HIDDEN: &str = "(hidden)";
+
 const VARIABLES: [output::Column; 6] = [
     ("key", "/key"),
     ("value", "/value"),
@@ -85,29 +151,84 @@ const VARIABLES: [output::Column; 6] = [
     ("generation", "/changedIn"),
     ("description", "/description"),
 ];
-const ENVIRONMENT: [output::Column; 4] =
-    [("id", "/id"), ("stage", "/environment"), ("name", "/name"), ("generation", "/generation")];
+const EFFECTIVE: [output::Column; 6] = [
+    ("key", "/key"),
+    ("value", "/value"),
+    ("origin", "/origin/name"),
+    ("overrides", "/overrides"),
+    ("references", "/references"),
+    ("type", "/variableType"),
+];
+const ENVIRONMENT: [output::Column; 5] = [
+    ("id", "/id"),
+    ("stage", "/environment"),
+    ("name", "/name"),
+    ("extends", "/extends"),
+    ("generation", "/generation"),
+];
+const HISTORY: [output::Column; 4] =
+    [("generation", "/generation"), ("created", "/createdAt"), ("author", "/author"), ("message", "/message")];
 const GENERATION: [output::Column; 3] =
     [("generation", "/generation"), ("content", "/contentHash"), ("created", "/createdAt")];
 
 pub(crate) async fn run(command: EnvCommand) -> anyhow::Result<()> {
     match command {
-        EnvCommand::Create { name, stage, project, remote } => {
+        EnvCommand::Create { name, stage, project, extends, remote } => {
             let client = remote.client()?;
             let project = resolve(&client, "/api/projects", &project, "project").await?;
             let path = format!("/api/config/projects/{}/environments", id(&project)?);
-            let environment = client.post(&path, json!({ "environment": stage, "name": name })).await?;
+            let base = match extends {
+                Some(base) => Some(find_environment(&client, &project, &base).await?),
+                None => None,
+            };
+            let extends = base.as_ref().map(id).transpose()?;
+            let body = json!({ "environment": stage, "name": name, "extends": extends });
+            let environment = client.post(&path, body).await?;
             output::item(remote.output, &environment, &ENVIRONMENT)
         }
-        EnvCommand::List { target } => {
-            let (client, path) = target.variables().await?;
-            output::list(target.remote.output, &client.list(&path).await?, &VARIABLES)
+        EnvCommand::Extend { base, none: _, target } => {
+            let (client, project) = target.project().await?;
+            let environment = find_environment(&client, &project, &target.environment).await?;
+            let base = match base {
+                Some(base) => Some(find_environment(&client, &project, &base).await?),
+                None => None,
+            };
+            let body = json!({ "extends": base.as_ref().map(id).transpose()? });
+            let path = format!("/api/config/environments/{}", id(&environment)?);
+            let environment = client.call(reqwest::Method::PUT, &path, Body::Json(body)).await?;
+            output::item(target.remote.output, &environment, &ENVIRONMENT)
         }
-        EnvCommand::Set { assignments, secret, required, r#type, message, target } => {
-            let variables = assignments
-                .iter()
-                .map(|text| assignment(text, secret, required, r#type.as_deref()))
-                .collect::<anyhow::Result<Vec<_>>>()?;
+        EnvCommand::List { effective, generation, at, target } => {
+            let (client, path) = target.variables().await?;
+            let generation = generation.map(|number| format!("generation={number}"));
+            // The `+` of an offset is a blank in a query.
+            let at = at.map(|time| format!("at={}", time.replace('+', "%2B")));
+            let query: Vec<String> =
+                [format!("effective={effective}")].into_iter().chain(generation).chain(at).collect();
+            let mut variables = client.list(&format!("{path}?{}", query.join("&"))).await?;
+            if target.remote.output == Output::Table {
+                variables.iter_mut().for_each(name_hidden);
+                variables.iter_mut().for_each(name_origins);
+            }
+            output::list(target.remote.output, &variables, if effective { &EFFECTIVE } else { &VARIABLES })
+        }
+        EnvCommand::History { target } => {
+            let (client, path) = target.path().await?;
+            output::list(target.remote.output, &client.list(&format!("{path}/versions")).await?, &HISTORY)
+        }
+        EnvCommand::Diff { sides, effective, target } => compare::run(&sides, effective, &target).await,
+        EnvCommand::Import(arguments) => files::import(arguments).await,
+        EnvCommand::Export(arguments) => files::export(arguments).await,
+        EnvCommand::Rollback { generation, if_match, message, target } => {
+            let (client, path) = target.path().await?;
+            let body = json!({ "generation": generation, "message": message });
+            let generation = client.post_if(&format!("{path}/rollback"), Body::Json(body), if_match).await?;
+            output::item(target.remote.output, &generation, &GENERATION)
+        }
+        EnvCommand::Set { assignments, secret, required, literal, r#type, message, target } => {
+            let asked = Asked { secret, required, literal, kind: r#type.as_deref() };
+            let variables =
+                assignments.iter().map(|text| assignment(text, &asked)).collect::<anyhow::Result<Vec<_>>>()?;
             target.patch(json!({ "message": message, "variables": variables })).await
         }
         EnvCommand::Unset { keys, message, target } => {
@@ -123,23 +244,24 @@ pub(crate) async fn run(command: EnvCommand) -> anyhow::Result<()> {
 }
 
 impl Target {
-    /// The client and the path of the environment's variables.
-    async fn variables(&self) -> anyhow::Result<(Client, String)> {
+    async fn project(&self) -> anyhow::Result<(Client, Value)> {
         let client = self.remote.client()?;
         let project = resolve(&client, "/api/projects", &self.project, "project").await?;
-        let list = format!("/api/config/projects/{}/environments", id(&project)?);
-        let environments = client.list(&list).await?;
-        let named =
-            |e: &&Value| ["id", "name", "environment"].iter().any(|field| e[*field] == self.environment.as_str());
-        let mut found = environments.iter().filter(named);
-        let environment = match (found.next(), found.next()) {
-            (Some(environment), None) => environment,
-            (None, _) => anyhow::bail!("the project has no environment `{}`", self.environment),
-            (Some(_), Some(_)) => {
-                anyhow::bail!("several environments match `{}`; use a name or an id", self.environment)
-            }
-        };
-        Ok((client, format!("/api/config/environments/{}/variables", id(environment)?)))
+        Ok((client, project))
+    }
+
+    /// The client and the path of the environment.
+    async fn path(&self) -> anyhow::Result<(Client, String)> {
+        let (client, project) = self.project().await?;
+        let environment = find_environment(&client, &project, &self.environment).await?;
+        let path = format!("/api/config/environments/{}", id(&environment)?);
+        Ok((client, path))
+    }
+
+    /// The client and the path of the environment's variables.
+    async fn variables(&self) -> anyhow::Result<(Client, String)> {
+        let (client, path) = self.path().await?;
+        Ok((client, format!("{path}/variables")))
     }
 
     async fn patch(&self, body: Value) -> anyhow::Result<()> {
@@ -149,7 +271,48 @@ impl Target {
     }
 }
 
-fn assignment(text: &str, secret: bool, required: bool, kind: Option<&str>) -> anyhow::Result<Value> {
+/// Tells a value that is there and not shown from one that is not there, which are both null.
+fn name_hidden(variable: &mut Value) {
+    if variable["masked"] == true {
+        variable["value"] = HIDDEN.into();
+    }
+}
+
+/// Names the environments that a value comes from instead of describing them.
+fn name_origins(variable: &mut Value) {
+    let name = |source: &Value| source["name"].as_str().or(source["id"].as_str()).unwrap_or_default().to_owned();
+    let overrides: Vec<String> = variable["overrides"].as_array().into_iter().flatten().map(name).collect();
+    let reference = |one: &Value| format!("{}/{}", name(&one["environment"]), one["key"].as_str().unwrap_or_default());
+    let references: Vec<String> = variable["references"].as_array().into_iter().flatten().map(reference).collect();
+    variable["overrides"] = overrides.join(", ").into();
+    variable["references"] = references.join(", ").into();
+}
+
+/// An environment of a project, by id, name, stage or `stage/name`.
+async fn find_environment(client: &Client, project: &Value, wanted: &str) -> anyhow::Result<Value> {
+    let environments = client.list(&format!("/api/config/projects/{}/environments", id(project)?)).await?;
+    let is_called = |environment: &&Value| {
+        let label = format!("{}/{}", environment["environment"].as_str()?, environment["name"].as_str()?);
+        let named = ["id", "name", "environment"].iter().any(|field| environment[*field] == wanted);
+        (named || label == wanted).then_some(())
+    };
+    let mut found = environments.iter().filter(|environment| is_called(environment).is_some());
+    match (found.next(), found.next()) {
+        (Some(environment), None) => Ok(environment.clone()),
+        (None, _) => anyhow::bail!("the project has no environment `{wanted}`"),
+        (Some(_), Some(_)) => anyhow::bail!("several environments match `{wanted}`; use `stage/name` or an id"),
+    }
+}
+
+/// What is said of all variables that are set.
+struct Asked<'a> {
+    secret: bool,
+    required: bool,
+    literal: bool,
+    kind: Option<&'a str>,
+}
+
+fn assignment(text: &str, asked: &Asked<'_>) -> anyhow::Result<Value> {
     let (key, value) = text.split_once('=').with_context(|| format!("`{text}` is not KEY=VALUE"))?;
     let value = match value.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
@@ -158,14 +321,34 @@ fn assignment(text: &str, secret: bool, required: bool, kind: Option<&str>) -> a
     };
     // What is not said stays as it is.
     let mut variable = json!({ "key": key, "value": value });
-    if required {
+    if asked.literal {
+        variable["expand"] = false.into();
+    }
+    if asked.required {
         variable["isRequired"] = true.into();
     }
-    if secret {
+    if asked.secret {
         variable["isEncrypted"] = true.into();
     }
-    if let Some(kind) = kind.or(secret.then_some("secret")) {
+    if let Some(kind) = asked.kind.or(asked.secret.then_some("secret")) {
         variable["variableType"] = kind.into();
     }
     Ok(variable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_with_a_value_is_told_from_one_without() {
+        let mut set = json!({ "key": "A", "value": null, "masked": true });
+        name_hidden(&mut set);
+        assert_eq!(set["value"], HIDDEN);
+        for mut other in [json!({ "value": null, "masked": false }), json!({ "value": "x", "masked": false })] {
+            let before = other.clone();
+            name_hidden(&mut other);
+            assert_eq!(other, before);
+        }
+    }
 }

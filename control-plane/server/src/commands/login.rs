@@ -47,6 +47,8 @@ pub(crate) async fn whoami(remote: Remote) -> anyhow::Result<()> {
         ("name", "/name"),
         ("role", "/role"),
         ("organisation", "/organizationId"),
+        ("agents connect to", "/agentsAddress"),
+        ("CA fingerprint", "/caFingerprint"),
     ];
     output::item(remote.output, &me, &fields)
 }

@@ -67,6 +67,9 @@ pub(crate) struct EvalArgs {
     /// JSON file with the fields of the `input` record in camelCase
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    /// Says on standard error what the evaluation took: fuel, time and memory, to be held against the limits
+    #[arg(long)]
+    stats: bool,
 }
 
 const POLICIES: [output::Column; 5] =
@@ -121,6 +124,11 @@ fn eval(args: &EvalArgs) -> anyhow::Result<()> {
     let evaluation = host.evaluate(&policy, &input);
     for line in &evaluation.log.lines {
         eprintln!("{}", line.message);
+    }
+    if args.stats {
+        let milliseconds = evaluation.elapsed.as_secs_f64() * 1e3;
+        let kibibytes = evaluation.peak_memory / 1024;
+        eprintln!("{} units of fuel, {milliseconds:.3} ms, {kibibytes} KiB of memory", evaluation.fuel);
     }
     let proposal = evaluation.outcome.with_context(|| format!("the policy {} failed", args.policy))?;
     output::json(&proposal_to_json(&proposal))

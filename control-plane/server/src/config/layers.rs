@@ -150,21 +150,28 @@ impl Layers {
         Ok(())
     }
 
-    /// Where the value comes from, if any layer but the defaults set one.
-    pub(super) fn origin(&self, key: Item) -> Option<Origin> {
-        self.values.get(&key).map(|layered| layered.origin.clone())
-    }
-
-    pub(super) fn text(&self, key: Item) -> Result<String, ConfigError> {
-        self.parse(key)
-    }
-
     pub(super) fn parse<T: FromStr>(&self, key: Item) -> Result<T, ConfigError> {
         self.parse_with(key, |text| text.parse().ok())
     }
 
     pub(super) fn parse_optional<T: FromStr>(&self, key: Item) -> Result<Option<T>, ConfigError> {
         self.values.contains_key(&key).then(|| self.parse(key)).transpose()
+    }
+
+    /// A list of texts: as such in YAML, as a JSON array in a variable or a flag. The first is never empty.
+    pub(super) fn list_optional(&self, key: Item) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some(Layered { value, origin }) = self.values.get(&key) else { return Ok(None) };
+        let list = match value {
+            Value::String(text) => serde_json::from_str(text).ok(),
+            other => serde_json::from_value(other.clone()).ok(),
+        };
+        let usable = list.filter(|list: &Vec<String>| list.first().is_some_and(|first| !first.is_empty()));
+        usable.map(Some).ok_or_else(|| ConfigError::Invalid {
+            origin: origin.clone(),
+            key: key.setting().name,
+            value: value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            expected: key.setting().expected,
+        })
     }
 
     pub(super) fn parse_with<T>(&self, key: Item, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {

@@ -68,11 +68,40 @@ fn a_bad_value_names_setting_place_and_what_is_expected() {
 }
 
 #[test]
-fn a_master_key_is_given_once_and_never_printed() {
+fn what_is_too_short_or_too_many_is_refused_with_the_bound() {
+    for (setting, bad, good, words) in [
+        ("agents.certificate_lifetime", "599s", "10m", "10m or more"),
+        ("agents.certificate_lifetime", "0s", "24h", "10m or more"),
+        ("http.header_timeout", "999ms", "1s", "1s or more"),
+        ("master_key_command_timeout", "999ms", "1s", "1s or more"),
+        ("http.max_connections", "0", "1", "from 1 to 100000"),
+        ("http.max_connections", "100001", "100000", "from 1 to 100000"),
+        ("drain_timeout", "0s", "1ms", "a duration"),
+    ] {
+        let error = load(&written(&format!("{setting}: {bad}\n")), None, &[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{setting}` is \"{bad}\"")) && error.contains(words), "{error}");
+        load(&written(&format!("{setting}: {good}\n")), None, &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_master_key_is_never_printed() {
     let dir = tempfile::tempdir().unwrap();
     let both = [("OUTRIGGER_MASTER_KEY", "canary"), ("OUTRIGGER_MASTER_KEY_FILE", "/k")];
-    let error = load(&dir, None, &both).unwrap_err().to_string();
-    assert!(error.contains("both set") && !error.contains("canary"), "{error}");
-    let config = load(&dir, None, &[("OUTRIGGER_MASTER_KEY", "canary")]).unwrap();
+    let config = load(&dir, None, &both).unwrap();
+    assert!(config.master_key.file.is_some() && config.master_key.inline.is_some());
     assert!(!format!("{config:?}").contains("canary"));
+}
+
+#[test]
+fn a_command_is_a_list_in_yaml_and_a_json_array_in_a_variable() {
+    let of = |config: Config| config.master_key.command.map(|command| (command.program, command.arguments));
+    let expected = Some(("kms".to_owned(), vec!["get".to_owned(), "a key; rm".to_owned()]));
+    assert_eq!(of(load(&written("master_key_command: [kms, get, a key; rm]\n"), None, &[]).unwrap()), expected);
+    let variable = [("OUTRIGGER_MASTER_KEY_COMMAND", r#"["kms", "get", "a key; rm"]"#)];
+    assert_eq!(of(load(&tempfile::tempdir().unwrap(), None, &variable).unwrap()), expected);
+    for bad in ["kms get key", "[]", "['']", "[kms, 1]", "{a: b}"] {
+        let error = load(&written(&format!("master_key_command: {bad}\n")), None, &[]).unwrap_err().to_string();
+        assert!(error.contains("`master_key_command`") && error.contains("a program and its arguments"), "{error}");
+    }
 }

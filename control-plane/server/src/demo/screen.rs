@@ -3,9 +3,10 @@
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Style, Stylize as _};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
+use ratatui::widgets::{Block, Borders, Paragraph, Row, Sparkline, Table};
 use ratatui::{DefaultTerminal, Frame};
 
+use super::Header;
 use super::view::{InstanceRow, View};
 use crate::console::{self, ConsoleError};
 
@@ -19,12 +20,17 @@ pub(super) enum Screen {
 
 impl Screen {
     /// A live screen when standard output is a terminal, plain lines otherwise.
-    pub(super) fn open(header: Vec<String>) -> anyhow::Result<Self> {
+    pub(super) fn open(header: Header) -> anyhow::Result<Self> {
         if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-            return Ok(Self::Terminal { terminal: Box::new(ratatui::try_init()?), header });
+            return Ok(Self::Terminal { terminal: Box::new(ratatui::try_init()?), header: header.screen });
         }
-        header.iter().try_for_each(|line| console::line(format_args!("{line}")))?;
+        header.lines.iter().try_for_each(|line| console::line(format_args!("{line}")))?;
         Ok(Self::Lines)
+    }
+
+    /// Whether it has the whole terminal, keyboard included.
+    pub(super) fn draws(&self) -> bool {
+        matches!(self, Self::Terminal { .. })
     }
 
     pub(super) fn draw(&mut self, view: &View) -> anyhow::Result<()> {
@@ -58,10 +64,9 @@ fn render(frame: &mut Frame<'_>, header: &[String], view: &View) {
     .areas(frame.area());
 
     let lines: Vec<Line<'_>> = header.iter().map(|line| Line::from(line.as_str())).collect();
-    frame.render_widget(
-        Paragraph::new(lines).block(Block::bordered().title(" outrigger demo · ctrl-c ends it ".bold())),
-        head,
-    );
+    // No border at the sides: these lines are there to be copied.
+    let block = Block::new().borders(Borders::TOP | Borders::BOTTOM).title(" outrigger demo · ctrl-c ends it ".bold());
+    frame.render_widget(Paragraph::new(lines).block(block), head);
 
     let title = format!(" {} · {} ready of {} ", view.status, view.ready, view.desired);
     let columns = ["instance", "state", "config", "cpu %", "memory %", "requests/s", "p95 ms", "endpoint"];

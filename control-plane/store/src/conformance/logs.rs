@@ -2,6 +2,7 @@
 
 use super::{Fixture, commit, concurrently, reopen};
 use crate::key::Key;
+use crate::link::{Link, Linked, SharedLink};
 use crate::log::{Direction, LogName, LogPosition};
 use crate::store::SharedStore;
 use crate::transaction::{Compare, Transaction};
@@ -107,4 +108,60 @@ pub async fn a_refused_transaction_appends_nothing(fixture: &dyn Fixture) {
     let page = store.read_log(&LogName::from("l"), 0, 10, Direction::Forward).await.unwrap();
     let values: Vec<_> = page.entries.iter().map(|entry| &entry.value[..]).collect();
     assert_eq!(values, [b"0", b"2"]);
+}
+
+/// Each entry names the one before it, and the head names the last.
+struct Names;
+
+impl Link for Names {
+    fn link(&self, head: Option<&[u8]>, position: LogPosition, value: &[u8]) -> Linked {
+        let before = head.map_or("nothing".into(), String::from_utf8_lossy);
+        let name = format!("{position}:{}", String::from_utf8_lossy(value));
+        Linked { entry: format!("{name} after {before}").into(), head: name.into() }
+    }
+}
+
+/// Reads the log `l` and its head, and says how many links there are. All have to fit.
+async fn links(store: &SharedStore) -> usize {
+    let page = store.read_log(&LogName::from("l"), 0, 1000, Direction::Forward).await.unwrap();
+    let mut before = "nothing".to_owned();
+    for entry in &page.entries {
+        let text = String::from_utf8(entry.value.to_vec()).unwrap();
+        let (name, after) = text.split_once(" after ").unwrap();
+        assert!(name.starts_with(&format!("{}:", entry.position)), "{text}");
+        assert_eq!(after, before);
+        before = name.to_owned();
+    }
+    let head = store.get(&Key::from("head")).await.unwrap().map(|row| row.value);
+    assert_eq!(head.as_deref().unwrap_or(b"nothing"), before.as_bytes());
+    page.entries.len()
+}
+
+pub async fn linked_appends_follow_each_other_whoever_makes_them(fixture: &dyn Fixture) {
+    let store = fixture.open().await;
+    let link = SharedLink::new(Names);
+    let three = ["a", "b", "c"].into_iter().fold(Transaction::new(), |t, v| t.append_linked("l", "head", v, &link));
+    let committed = store.commit(three.append("other", "x")).await.unwrap();
+    assert_eq!(committed.log_positions, [0, 1, 2, 0]);
+    concurrently(&store, 40, |store, index| {
+        let link = link.clone();
+        async move {
+            let transaction = Transaction::new().append_linked("l", "head", index.to_string(), &link);
+            commit(&store, transaction).await;
+        }
+    })
+    .await;
+    let store = reopen(fixture, store).await;
+    commit(&store, Transaction::new().append_linked("l", "head", "last", &link)).await;
+    assert_eq!(links(&store).await, 44);
+}
+
+pub async fn a_refused_linked_append_leaves_no_link(fixture: &dyn Fixture) {
+    let store = fixture.open().await;
+    let link = SharedLink::new(Names);
+    let append = |value: &'static str| Transaction::new().append_linked("l", "head", value, &link);
+    commit(&store, append("a")).await;
+    assert!(store.commit(append("b").when(Compare::Present(Key::from("k")))).await.is_err());
+    commit(&store, append("c")).await;
+    assert_eq!(links(&store).await, 2);
 }

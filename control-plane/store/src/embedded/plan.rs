@@ -13,7 +13,8 @@ use super::rows::{EntryRow, LeaseRow};
 use super::stop::Stop;
 use crate::error::{Limit, StoreError};
 use crate::key::{Key, KeyRange};
-use crate::limits::MAX_CHANGES;
+use crate::limits::{MAX_CHANGES, MAX_VALUE_BYTES};
+use crate::link::{Linked, SharedLink};
 use crate::log::{LogName, LogPosition};
 use crate::transaction::{Compare, Op, Transaction};
 
@@ -64,7 +65,11 @@ where
                 Op::Put(key, value) => self.change(&mut plan, key, Some(value.clone()))?,
                 Op::Delete(key) => self.change(&mut plan, key, None)?,
                 Op::DeleteRange(range) => self.delete_range(&mut plan, range)?,
-                Op::Append { log, value } => self.append(&mut plan, log, value)?,
+                Op::Append { log, value } => {
+                    let position = self.next_position(&plan, log)?;
+                    plan.appends.push((log.clone(), position, value.clone()));
+                }
+                Op::AppendLinked { log, head, value, link } => self.append_linked(&mut plan, log, head, value, link)?,
             }
         }
         plan.changes.retain(|_, change| change.before.is_some() || change.value.is_some());
@@ -125,13 +130,33 @@ where
         Ok(())
     }
 
-    fn append(&self, plan: &mut Plan, log: &LogName, value: &Bytes) -> Result<(), Stop> {
+    fn next_position(&self, plan: &Plan, log: &LogName) -> Result<LogPosition, Stop> {
         let last = plan.appends.iter().rev().find(|(name, ..)| name == log);
-        let position = match last {
+        Ok(match last {
             Some((_, position, _)) => position + 1,
             None => self.log_heads.get(log.as_key().as_bytes())?.map_or(0, |next| next.value()),
+        })
+    }
+
+    fn append_linked(
+        &self,
+        plan: &mut Plan,
+        log: &LogName,
+        head: &Key,
+        value: &[u8],
+        link: &SharedLink,
+    ) -> Result<(), Stop> {
+        let position = self.next_position(plan, log)?;
+        let before = match plan.changes.get(head) {
+            Some(change) => change.value.clone(),
+            None => self.entry(head)?.map(|row| row.value),
         };
-        plan.appends.push((log.clone(), position, value.clone()));
+        let Linked { entry, head: after } = link.link(before.as_deref(), position, value);
+        for made in [&entry, &after] {
+            Limit::ValueBytes.check(made.len(), MAX_VALUE_BYTES)?;
+        }
+        self.change(plan, head, Some(after))?;
+        plan.appends.push((log.clone(), position, entry));
         Ok(())
     }
 }

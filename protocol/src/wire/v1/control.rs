@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::probe::{Probe, ProbeStatus};
 use super::{Chain, chain_from, chain_into};
 use crate::codec::{CodecError, Discarded};
 use crate::id::{AgentId, DeploymentId, InstanceId};
@@ -77,6 +78,7 @@ pub(crate) enum AgentMessage<'a> {
     Goodbye {
         reason: &'a str,
     },
+    Probes(#[serde(borrow)] Seq<ProbeStatus<'a>, { limits::PROBES }>),
 }
 
 impl<'a> Counterpart<'a> for AgentMessage<'a> {
@@ -100,6 +102,10 @@ impl<'a> Counterpart<'a> for AgentMessage<'a> {
             M::Heartbeat { now } => Self::Heartbeat { now: now.as_millis() },
             M::Renew { csr } => Self::Renew { csr: Blob(Blob(csr).checked("certificate request", limits::CSR_BYTES)?) },
             M::Goodbye { reason } => Self::Goodbye { reason: clip(reason) },
+            M::Probes(probes) => {
+                let probes = probes.iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+                Self::Probes(Seq::new(probes, "probes of an instance")?)
+            }
         })
     }
 
@@ -121,6 +127,10 @@ impl<'a> Counterpart<'a> for AgentMessage<'a> {
             Self::Heartbeat { now } => M::Heartbeat { now: UnixMillis::from_millis(now) },
             Self::Renew { csr } => M::Renew { csr: csr.checked("certificate request", limits::CSR_BYTES)?.to_vec() },
             Self::Goodbye { reason } => M::Goodbye { reason: text("reason", reason)? },
+            Self::Probes(probes) => {
+                let probes = probes.into_items("probes of an instance")?;
+                M::Probes(probes.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+            }
         })
     }
 }
@@ -140,6 +150,17 @@ pub(crate) struct AgentSettings<'a> {
     apply: ApplyStrategy,
     #[serde(borrow)]
     allowed_names: Seq<&'a str, { limits::ALLOWED_NAMES }>,
+}
+
+/// What settings have beyond [`AgentSettings`]. It travels in messages of its own, and only when there is something: an
+/// agent that knows nothing of it understands every deployment that asks for nothing of it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Watched<'a> {
+    #[serde(borrow)]
+    start_only: Seq<&'a str, { limits::START_ONLY_NAMES }>,
+    bake_time_ms: Option<u64>,
+    #[serde(borrow)]
+    probes: Seq<Probe<'a>, { limits::PROBES }>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,6 +208,20 @@ pub(crate) enum ServerMessage<'a> {
     Redirect {
         address: &'a str,
     },
+    WelcomeWatched {
+        agent: [u8; 16],
+        instance: [u8; 16],
+        deployment: [u8; 16],
+        now: u64,
+        #[serde(borrow)]
+        settings: AgentSettings<'a>,
+        watched: Watched<'a>,
+    },
+    SettingsWatched {
+        #[serde(borrow)]
+        settings: AgentSettings<'a>,
+        watched: Watched<'a>,
+    },
 }
 
 impl<'a> Counterpart<'a> for ServerMessage<'a> {
@@ -195,20 +230,25 @@ impl<'a> Counterpart<'a> for ServerMessage<'a> {
     fn from_domain(message: &'a domain::ServerMessage) -> Result<Self, CodecError> {
         use domain::ServerMessage as M;
         Ok(match message {
-            M::Welcome { agent, instance, deployment, now, settings } => Self::Welcome {
-                agent: agent.to_bytes(),
-                instance: instance.to_bytes(),
-                deployment: deployment.to_bytes(),
-                now: now.as_millis(),
-                settings: settings.try_into()?,
-            },
+            M::Welcome { agent, instance, deployment, now, settings } => {
+                let (agent, instance, deployment) = (agent.to_bytes(), instance.to_bytes(), deployment.to_bytes());
+                let (now, watched) = (now.as_millis(), Watched::of(settings)?);
+                let settings = settings.try_into()?;
+                match watched {
+                    None => Self::Welcome { agent, instance, deployment, now, settings },
+                    Some(watched) => Self::WelcomeWatched { agent, instance, deployment, now, settings, watched },
+                }
+            }
             M::Offer(offer) => Self::Offer(ConfigOffer {
                 config: offer.config.into(),
                 nonce: offer.nonce,
                 encapsulated: offer.sealed.encapsulated,
                 ciphertext: Blob(&offer.sealed.ciphertext),
             }),
-            M::Settings(settings) => Self::Settings(settings.try_into()?),
+            M::Settings(settings) => match Watched::of(settings)? {
+                None => Self::Settings(settings.try_into()?),
+                Some(watched) => Self::SettingsWatched { settings: settings.try_into()?, watched },
+            },
             M::MetricsAccepted { id } => Self::MetricsAccepted { epoch: id.epoch, seq: id.seq },
             M::LogsAccepted { id } => Self::LogsAccepted { epoch: id.epoch, seq: id.seq },
             M::Heartbeat { now } => Self::Heartbeat { now: now.as_millis() },
@@ -225,20 +265,27 @@ impl<'a> Counterpart<'a> for ServerMessage<'a> {
 
     fn into_domain(self, _: &mut Discarded) -> Result<domain::ServerMessage, CodecError> {
         use domain::ServerMessage as M;
+        let welcome = |agent, instance, deployment, now, settings| M::Welcome {
+            agent: AgentId::from_bytes(agent),
+            instance: InstanceId::from_bytes(instance),
+            deployment: DeploymentId::from_bytes(deployment),
+            now: UnixMillis::from_millis(now),
+            settings,
+        };
         Ok(match self {
-            Self::Welcome { agent, instance, deployment, now, settings } => M::Welcome {
-                agent: AgentId::from_bytes(agent),
-                instance: InstanceId::from_bytes(instance),
-                deployment: DeploymentId::from_bytes(deployment),
-                now: UnixMillis::from_millis(now),
-                settings: settings.try_into()?,
-            },
+            Self::Welcome { agent, instance, deployment, now, settings } => {
+                welcome(agent, instance, deployment, now, settings.try_into()?)
+            }
+            Self::WelcomeWatched { agent, instance, deployment, now, settings, watched } => {
+                welcome(agent, instance, deployment, now, watched.added_to(settings.try_into()?)?)
+            }
             Self::Offer(offer) => M::Offer(Box::new(domain::ConfigOffer {
                 config: offer.config.into(),
                 nonce: offer.nonce,
                 sealed: Sealed { encapsulated: offer.encapsulated, ciphertext: offer.ciphertext.0.to_vec() },
             })),
             Self::Settings(settings) => M::Settings(settings.try_into()?),
+            Self::SettingsWatched { settings, watched } => M::Settings(watched.added_to(settings.try_into()?)?),
             Self::MetricsAccepted { epoch, seq } => M::MetricsAccepted { id: BatchId { epoch, seq } },
             Self::LogsAccepted { epoch, seq } => M::LogsAccepted { id: BatchId { epoch, seq } },
             Self::Heartbeat { now } => M::Heartbeat { now: UnixMillis::from_millis(now) },
@@ -278,6 +325,42 @@ impl TryFrom<AgentSettings<'_>> for domain::AgentSettings {
             heartbeat_interval: interval(Duration::from_millis(settings.heartbeat_interval_ms))?,
             apply: settings.apply.try_into()?,
             allowed_names: names.into_iter().map(|name| text("allowed name", name)).collect::<Result<_, _>>()?,
+            start_only: Vec::new(),
+            bake_time: None,
+            probes: Vec::new(),
+        })
+    }
+}
+
+impl<'a> Watched<'a> {
+    /// `None` when there is nothing of it.
+    fn of(settings: &'a domain::AgentSettings) -> Result<Option<Self>, CodecError> {
+        let domain::AgentSettings { start_only, bake_time, probes, .. } = settings;
+        if start_only.is_empty() && bake_time.is_none() && probes.is_empty() {
+            return Ok(None);
+        }
+        for name in start_only {
+            within("name of a variable", name.len(), limits::TEXT_BYTES)?;
+        }
+        super::probe::valid(probes)?;
+        let probes = probes.iter().map(Probe::from).collect();
+        Ok(Some(Self {
+            start_only: Seq::new(start_only.iter().map(String::as_str).collect(), "names of variables")?,
+            bake_time_ms: bake_time.map(millis),
+            probes: Seq::new(probes, "probes of a deployment")?,
+        }))
+    }
+
+    fn added_to(self, settings: domain::AgentSettings) -> Result<domain::AgentSettings, CodecError> {
+        let names = self.start_only.into_items("names of variables")?;
+        let probes = self.probes.into_items("probes of a deployment")?;
+        let probes = probes.into_iter().map(TryInto::try_into).collect::<Result<Vec<_>, _>>()?;
+        super::probe::valid(&probes)?;
+        Ok(domain::AgentSettings {
+            start_only: names.into_iter().map(|name| text("name of a variable", name)).collect::<Result<_, _>>()?,
+            bake_time: self.bake_time_ms.map(Duration::from_millis),
+            probes,
+            ..settings
         })
     }
 }
@@ -290,7 +373,7 @@ fn interval(interval: Duration) -> Result<Duration, CodecError> {
     Ok(interval)
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,60 +1,18 @@
-use outrigger_catalog::model::{DeploymentSpec, DeploymentStatus, InstancePhase, Resources};
+use outrigger_catalog::model::{DeploymentStatus, InstancePhase};
 use outrigger_policy_host::MetricWindow;
-use outrigger_protocol::id::{DeploymentId, EnvironmentId, OrganizationId, ProjectId};
-use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::sample::Sample;
-use outrigger_scaling::Combine;
 
 use super::*;
+use crate::fixtures::{AGE, NOW, deployment, instance};
 
-const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_400);
 const POINTS: Points = Points { usual: 4, most: 300 };
 
-fn deployment() -> Deployment {
-    let spec = DeploymentSpec {
-        name: "web".to_owned(),
-        project: ProjectId::generate(),
-        environment: EnvironmentId::generate(),
-        driver: "process".to_owned(),
-        command: vec!["true".to_owned()],
-        resources: Resources::default(),
-        min_replicas: 1,
-        max_replicas: 10,
-        initial_replicas: 1,
-        apply: ApplyStrategy::None,
-        allowed_names: Vec::new(),
-        http: false,
-        sample_interval: Duration::from_secs(1),
-        guards: GuardConfig::default(),
-        combine: Combine::Max,
-        policies: Vec::new(),
-    };
-    Deployment {
-        id: DeploymentId::generate(),
-        organization: OrganizationId::generate(),
-        spec,
-        status: DeploymentStatus::Running,
-        status_reason: None,
-        desired_replicas: 3,
-        paused: false,
-        last_scale_up: Some(UnixMillis::from_millis(5)),
-        last_scale_down: None,
-        created_at: NOW,
-        updated_at: NOW,
-    }
+fn running() -> Deployment {
+    deployment(DeploymentStatus::Running, 3)
 }
 
-fn instance(of: &Deployment) -> Instance {
-    Instance {
-        id: InstanceId::generate(),
-        organization: of.organization,
-        deployment: of.id,
-        phase: InstancePhase::Running,
-        endpoint: None,
-        agent: None,
-        created_at: NOW.saturating_sub(Duration::from_secs(90)),
-        updated_at: NOW,
-    }
+fn one_of(deployment: &Deployment) -> Instance {
+    instance(deployment, InstancePhase::Running)
 }
 
 fn needs(metrics: &[(&str, u64)]) -> Needs {
@@ -66,8 +24,8 @@ fn needs(metrics: &[(&str, u64)]) -> Needs {
 
 #[test]
 fn a_policy_sees_the_ready_instances_as_series_and_all_of_them_as_rows() {
-    let deployment = deployment();
-    let instances = [instance(&deployment), instance(&deployment), instance(&deployment)];
+    let deployment = running();
+    let instances = [one_of(&deployment), one_of(&deployment), one_of(&deployment)];
     let mut window = DeploymentWindow::default();
     for (instance, value) in instances.iter().zip([10.0, 30.0, 500.0]) {
         let at = NOW.saturating_sub(Duration::from_millis(300));
@@ -87,7 +45,7 @@ fn a_policy_sees_the_ready_instances_as_series_and_all_of_them_as_rows() {
     assert!(input.series[0].points[2].is_nan() && input.series[2].points.iter().all(|point| point.is_nan()));
     assert_eq!(input.series_start, 1_700_000_000_000 - 3_000);
     assert_eq!(input.instances.ready, [true, true, false]);
-    assert_eq!(input.instances.age_ms, [90_000; 3]);
+    assert_eq!(input.instances.age_ms, [millis(AGE); 3]);
     let columns: Vec<&str> = input.instances.latest.iter().map(|column| column.name.as_str()).collect();
     assert_eq!((columns, input.instances.latest[0].values.clone()), (vec!["cpu", "jobs"], vec![10.0, 30.0, 500.0]));
 }
@@ -103,8 +61,8 @@ fn the_longest_window_that_is_needed_decides_how_many_points_there_are() {
 
 #[test]
 fn without_a_window_everything_is_unknown_and_nothing_is_fresh() {
-    let deployment = deployment();
-    let instances = [instance(&deployment)];
+    let deployment = running();
+    let instances = [one_of(&deployment)];
     let scene = Scene { now: NOW, deployment: &deployment, instances: &instances, ready: &HashSet::new() };
     let input = scene.input(None, &needs(&[("cpu", 0)]), POINTS);
     assert_eq!(input.check(), Ok(()));
@@ -115,7 +73,7 @@ fn without_a_window_everything_is_unknown_and_nothing_is_fresh() {
 
 #[test]
 fn two_samples_time_is_always_fresh_enough() {
-    let mut deployment = deployment();
+    let mut deployment = running();
     assert_eq!(guards(&deployment).freshness, Duration::from_secs(15));
     deployment.spec.sample_interval = Duration::from_secs(60);
     assert_eq!(guards(&deployment).freshness, Duration::from_secs(120));

@@ -1,0 +1,11 @@
+//! Rollouts over simulated fleets. Every action of every test passes the checks in [`fleet`].
+
+mod canary;
+mod commands;
+mod fleet;
+mod gates;
+mod pace;
+mod properties;
+mod restart;
+mod steps;
+mod succession;

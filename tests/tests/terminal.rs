@@ -1,0 +1,253 @@
+//! The agent on a terminal, and secrets in what its program shows.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result};
+use outrigger_tests::{Agent, Server, ServerOptions, Workplace, binary, eventually};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use serde_json::json;
+
+const CANARY: &str = "canary-9d27 of the key";
+
+/// A control plane with one started deployment that sandboxes from outside join.
+struct Fixture {
+    server: Server,
+    workplace: Workplace,
+    deployment: String,
+}
+
+impl Fixture {
+    async fn new() -> Result<Self> {
+        let workplace = Workplace::new()?;
+        let server = Server::start(&workplace, &ServerOptions::default()).await?;
+        let variables = json!([
+            { "key": "KEY", "value": CANARY, "isEncrypted": true },
+            { "key": "PEM", "value": "-----BEGIN KEY-----\nMIIE-first-line\nMIIE-second-line\n", "isEncrypted": true },
+        ]);
+        let (project, _) = server.api().project_with(variables).await?;
+        let external = json!({ "driver": "dry-run", "replicas": { "min": 0, "max": 10, "initial": 0 } });
+        let deployment = server.api().deployment(&project, &["unused".to_owned()], external).await?;
+        server.api().post(&format!("/api/deployments/{deployment}/start"), json!({})).await?;
+        Ok(Self { server, workplace, deployment })
+    }
+
+    async fn token(&self) -> Result<String> {
+        let path = format!("/api/deployments/{}/join-tokens", self.deployment);
+        let answer = self.server.api().post(&path, json!({})).await?;
+        answer["token"].as_str().map(str::to_owned).context("no token")
+    }
+
+    /// Runs a script to its end with its output in files.
+    async fn run(&self, options: &[&str], script: &str) -> Result<(i32, String, String)> {
+        let address = self.server.agents_address();
+        let options: Vec<&str> = ["--control-plane", &address].into_iter().chain(options.iter().copied()).collect();
+        let token = self.token().await?;
+        let name = format!("agent-{}", &token[token.len() - 8..]);
+        let directory = self.workplace.path().join(name);
+        let mut agent = Agent::run(&directory, Some(&token), &options, &["/bin/sh", "-c", script])?;
+        Ok((agent.exit_code().await?, agent.stdout(), agent.stderr()))
+    }
+
+    /// Runs a script on a terminal, in the foreground of a session of its own.
+    async fn on_terminal(&self, options: &[&str], script: &str) -> Result<OnTerminal> {
+        let token = self.token().await?;
+        // Makes the terminal the controlling one of a new session, and becomes the agent.
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(binary("outrigger-agent")).arg("run");
+        command.args(["--control-plane", &self.server.agents_address(), "--flush-timeout", "0s"]).args(options);
+        command.arg("--state-dir").arg(self.workplace.path().join(format!("state-{}", &token[token.len() - 8..])));
+        command.args(["--", "/bin/sh", "-c", script]).env("OUTRIGGER_JOIN_TOKEN", token);
+        OnTerminal::start(command)
+    }
+}
+
+/// An agent on a terminal of its own.
+struct OnTerminal {
+    agent: Child,
+    keyboard: File,
+    /// What the agent has as its terminal.
+    far: OwnedFd,
+    name: String,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl OnTerminal {
+    fn start(mut command: Command) -> Result<Self> {
+        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        grantpt(&near)?;
+        unlockpt(&near)?;
+        tcsetwinsize(&near, size(40, 120))?;
+        let name = ptsname(&near, Vec::new())?;
+        let far = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
+        let end = || -> Result<OwnedFd> { Ok(far.try_clone()?) };
+        let agent = command.stdin(end()?).stdout(end()?).stderr(Stdio::from(end()?)).env("TERM", "xterm").spawn()?;
+        let keyboard = File::from(near);
+        let mut screen = keyboard.try_clone()?;
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&shown);
+        // Ends with an error when the last one has let go of the terminal.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = screen.read(&mut buffer) {
+                writer.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..length]);
+            }
+        });
+        Ok(Self { agent, keyboard, far, name: name.to_string_lossy().into_owned(), shown })
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    async fn shows(&self, text: &str) -> Result<()> {
+        let found = eventually(text, async || Ok(self.shown().contains(text).then_some(()))).await;
+        found.with_context(|| format!("shown: {:?}", self.shown()))
+    }
+
+    fn type_in(&mut self, keys: &str) -> Result<()> {
+        Ok(self.keyboard.write_all(keys.as_bytes())?)
+    }
+
+    fn is_raw(&self) -> Result<bool> {
+        let modes = tcgetattr(&self.far)?.local_modes;
+        Ok(!modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG))
+    }
+
+    async fn exit_code(&mut self) -> Result<Option<i32>> {
+        let agent = Mutex::new(&mut self.agent);
+        let ended = eventually("the agent ends", async || {
+            Ok(agent.lock().unwrap_or_else(PoisonError::into_inner).try_wait()?)
+        });
+        Ok(ended.await?.code())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.agent.id().try_into()?).context("a process")?;
+        Ok(kill_process(pid, signal)?)
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        // It may have ended, as it should.
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+    }
+}
+
+const fn size(rows: u16, columns: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+#[tokio::test]
+async fn the_program_has_a_terminal_of_its_own_with_the_size_of_the_agent_s() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let script = "test -t 0 && test -t 1 && test -t 2 && echo all; tty; stty size; \
+                  trap 'stty size' WINCH; echo ready; read answer; echo \"answer=$answer\"; exit 7";
+    let mut terminal = fixture.on_terminal(&[], script).await?;
+    terminal.shows("ready").await?;
+    let shown = terminal.shown();
+    assert!(shown.contains("all\r\n") && shown.contains("40 120\r\n"), "{shown:?}");
+    assert!(!shown.contains(&terminal.name), "another than the agent's own {}: {shown:?}", terminal.name);
+    assert!(terminal.is_raw()?, "keys are the program's");
+    tcsetwinsize(&terminal.keyboard, size(50, 100))?;
+    terminal.shows("50 100").await?;
+    terminal.type_in("yes\r")?;
+    terminal.shows("answer=yes").await?;
+    assert_eq!(terminal.exit_code().await?, Some(7));
+    assert!(!terminal.is_raw()?, "as it was");
+    Ok(())
+}
+
+#[tokio::test]
+async fn ctrl_c_is_for_whatever_is_in_the_program_s_foreground() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let mut terminal = fixture.on_terminal(&["--restart", "always"], "echo ready; sleep 1000").await?;
+    terminal.shows("ready").await?;
+    terminal.type_in("\x03")?;
+    assert_eq!(terminal.exit_code().await?, Some(130), "{:?}", terminal.shown());
+    assert!(!terminal.is_raw()?);
+
+    // A shell that controls jobs puts each into the foreground, and lives on.
+    let mut terminal = fixture.on_terminal(&[], "exec bash --norc -i").await?;
+    terminal.type_in("echo rea''dy; sleep 1000\r")?;
+    terminal.shows("ready\r\n").await?;
+    terminal.type_in("\x03")?;
+    terminal.type_in("echo code=$?\r")?;
+    terminal.shows("code=130\r\n").await?;
+    // It stops jobs, too: ctrl-z is for it, and not for the agent.
+    terminal.type_in("sleep 1000\r\x1a")?;
+    terminal.shows("Stopped").await?;
+    terminal.type_in("exit 5\rexit 5\r")?;
+    assert_eq!(terminal.exit_code().await?, Some(5), "{:?}", terminal.shown());
+    assert!(!terminal.is_raw()?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_terminal_is_as_it_was_when_the_agent_is_ended() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut terminal = fixture.on_terminal(&[], "echo ready; exec sleep 1000").await?;
+        terminal.shows("ready").await?;
+        assert!(terminal.is_raw()?);
+        terminal.signal(signal)?;
+        assert_eq!(terminal.exit_code().await?, Some(128 + signal.as_raw()), "{:?}", terminal.shown());
+        assert!(!terminal.is_raw()?, "{signal:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_terminal_is_handed_over_when_nothing_is_to_be_read_or_that_is_asked_for() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    for options in [&["--no-logs"][..], &["--pty", "never"]] {
+        let mut terminal = fixture.on_terminal(options, "tty; echo ready; sleep 1000").await?;
+        terminal.shows("ready").await?;
+        assert!(terminal.shown().contains(&terminal.name), "{:?}", terminal.shown());
+        assert!(!terminal.is_raw()?);
+        terminal.type_in("\x03")?;
+        assert_eq!(terminal.exit_code().await?, Some(130));
+    }
+    // And without a terminal there is one when that is asked for.
+    let (code, stdout, _) = fixture.run(&["--pty", "always"], "test -t 1 && stty size <&1; exit 3").await?;
+    assert_eq!((code, stdout.as_str()), (3, "24 80\r\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn secrets_are_masked_on_the_screen_and_prompts_are_not_held_back() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    // The prompt ends as a secret begins.
+    let script = "echo \"key: $KEY.\"; printf 'Name of the canary-'; read name; echo \"hello $name\"; echo \"$PEM\"";
+    let mut terminal = fixture.on_terminal(&["--mask-output"], script).await?;
+    terminal.shows("Name of the canary-").await?;
+    terminal.type_in("bird\r")?;
+    terminal.shows("hello bird").await?;
+    assert_eq!(terminal.exit_code().await?, Some(0));
+    let shown = terminal.shown();
+    assert!(shown.contains("key: ***."), "{shown:?}");
+    assert!(!shown.contains("canary-9d27") && !shown.contains("MIIE"), "{shown:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn output_is_masked_where_that_is_asked_for_in_every_form_and_across_writes() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let script = "echo \"$KEY\"; printf '%s' \"$KEY\" | base64; printf 'canary-'; printf '9d27 of '; printf 'the key\\n'; \
+                  echo 'canary-9d27%20of%20the%20key'; echo \"$PEM\"; echo \"$KEY\" >&2; printf 'the end: canary-9d27'";
+    let (code, stdout, stderr) = fixture.run(&["--mask-output"], script).await?;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout, "***\n***\n***\n***\n***\n***\n***\n\nthe end: canary-9d27", "nothing else is lost");
+    assert_eq!(stderr, "***\n");
+    let (_, stdout, _) = fixture.run(&[], "echo \"$KEY\"").await?;
+    assert_eq!(stdout, format!("{CANARY}\n"), "whoever runs the agent sees what the program printed");
+    Ok(())
+}
