@@ -150,7 +150,8 @@ const fn size(rows: u16, columns: u16) -> Winsize {
 async fn the_program_has_a_terminal_of_its_own_with_the_size_of_the_agent_s() -> Result<()> {
     let fixture = Fixture::new().await?;
     let script = "test -t 0 && test -t 1 && test -t 2 && echo all; tty; stty size; \
-                  trap 'stty size' WINCH; echo ready; read answer; echo \"answer=$answer\"; exit 7";
+                  trap 'stty size' WINCH; echo ready; \
+                  until read answer; do :; done; echo \"answer=$answer\"; exit 7";
     let mut terminal = fixture.on_terminal(&[], script).await?;
     terminal.shows("ready").await?;
     let shown = terminal.shown();
@@ -176,14 +177,20 @@ async fn ctrl_c_is_for_whatever_is_in_the_program_s_foreground() -> Result<()> {
     assert!(!terminal.is_raw()?);
 
     // A shell that controls jobs puts each into the foreground, and lives on.
-    let mut terminal = fixture.on_terminal(&[], "exec bash --norc -i").await?;
+    let mut terminal = fixture.on_terminal(&[], "exec bash --norc --noediting -i").await?;
     terminal.type_in("echo rea''dy; sleep 1000\r")?;
     terminal.shows("ready\r\n").await?;
     terminal.type_in("\x03")?;
+    // The kernel drops what was typed before it.
+    terminal.shows("^C").await?;
     terminal.type_in("echo code=$?\r")?;
     terminal.shows("code=130\r\n").await?;
     // It stops jobs, too: ctrl-z is for it, and not for the agent.
-    terminal.type_in("sleep 1000\r\x1a")?;
+    terminal.type_in("echo on''ce; cat\r")?;
+    terminal.shows("once\r\n").await?;
+    terminal.type_in("a job\r")?;
+    terminal.shows("a job\r\na job\r\n").await?;
+    terminal.type_in("\x1a")?;
     terminal.shows("Stopped").await?;
     terminal.type_in("exit 5\rexit 5\r")?;
     assert_eq!(terminal.exit_code().await?, Some(5), "{:?}", terminal.shown());

@@ -72,14 +72,18 @@ impl Watched {
         Ok(())
     }
 
+    /// Only a yes of the kernel is one: stdin blocks, and the agent has one thread.
     fn is_ready(&self, flags: PollFlags) -> io::Result<bool> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let mut asked = [PollFd::new(self.0.get_ref(), flags)];
-        match rustix::event::poll(&mut asked, Some(&at_once)) {
-            // A hang-up is news as well.
-            Ok(events) => Ok(events > 0),
-            Err(rustix::io::Errno::INTR) => Ok(true),
-            Err(error) => Err(error.into()),
+        loop {
+            let mut asked = [PollFd::new(self.0.get_ref(), flags)];
+            match rustix::event::poll(&mut asked, Some(&at_once)) {
+                // A hang-up is news as well.
+                Ok(events) => return Ok(events > 0),
+                // poll(2) says this even without a time to wait.
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! enum) are made here, all of them before anything is answered.
 
 pub(crate) mod account;
+pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod decision;
 pub(crate) mod deployment;

@@ -5,6 +5,7 @@ mod enrolment;
 mod fetching;
 mod fleet;
 mod hostile;
+mod probes;
 mod samples;
 mod sessions;
 mod world;

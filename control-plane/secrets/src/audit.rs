@@ -25,7 +25,7 @@ impl AuditKeys {
     /// A signature (HMAC-SHA-256) of a head, given as its fields.
     #[must_use]
     pub fn sign_head(&self, fields: &[&[u8]]) -> [u8; 32] {
-        let tag = hmac::sign(&self.head, &place("audit head", fields).bytes());
+        let tag = hmac::sign(&self.head, place("audit head", fields).bytes());
         let mut signature = [0; 32];
         signature.copy_from_slice(tag.as_ref());
         signature
@@ -34,14 +34,14 @@ impl AuditKeys {
     /// Whether [`sign_head`](Self::sign_head) made this signature. In constant time.
     #[must_use]
     pub fn signed_head(&self, fields: &[&[u8]], signature: &[u8; 32]) -> bool {
-        hmac::verify(&self.head, &place("audit head", fields).bytes(), signature).is_ok()
+        hmac::verify(&self.head, place("audit head", fields).bytes(), signature).is_ok()
     }
 
     /// A fingerprint of the value that `target` has. Equal for equal values of the same target alone: it shows that a
     /// value was changed back, and not that two variables have the same one.
     #[must_use]
     pub fn fingerprint(&self, target: &str, value: &[u8]) -> Fingerprint {
-        let tag = hmac::sign(&self.values, &place("audit value", &[target.as_bytes(), value]).bytes());
+        let tag = hmac::sign(&self.values, place("audit value", &[target.as_bytes(), value]).bytes());
         let mut fingerprint = [0; Fingerprint::BYTES];
         fingerprint.copy_from_slice(&tag.as_ref()[..Fingerprint::BYTES]);
         Fingerprint(fingerprint)

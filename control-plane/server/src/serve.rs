@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use outrigger_api::{ApiState, Readiness, StoreProbe};
@@ -21,7 +22,7 @@ use outrigger_ingest::{Ingest, IngestConfig};
 use outrigger_policy_host::{CacheConfig, CacheKey, CompileLimits, Compiler, HostConfig, Limits, PolicyHost};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_secrets::{MasterKey, SecretString};
-use outrigger_store::{Options, RedbStore, SharedStore};
+use outrigger_store::{OpenError, Options, RedbStore, SharedStore};
 
 use crate::cli::ServerArgs;
 use crate::config::{Config, Layers, Sources};
@@ -90,7 +91,7 @@ impl ControlPlane {
         if !is_new {
             check_master_key(&database, options, &master).await?;
         }
-        let store: SharedStore = Arc::new(RedbStore::open(&database, options)?);
+        let store: SharedStore = Arc::new(when_free(|| RedbStore::open(&database, options)).await?);
         let catalog = Catalog::open(Arc::clone(&store), master, Arc::new(UnixMillis::now))
             .await
             .with_context(|| format!("cannot use the database {}", database.display()))?;
@@ -159,9 +160,26 @@ impl ControlPlane {
     }
 }
 
+/// How long a predecessor may still hold the database.
+const HANDOVER: Duration = Duration::from_secs(3);
+
+/// Opens the database as soon as nobody else has it. A process that was killed may leave one behind that was just
+/// starting, which holds the lock until it is another program.
+async fn when_free<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let deadline = tokio::time::Instant::now() + HANDOVER;
+    loop {
+        match open() {
+            Err(OpenError::Locked { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Whether `master` opens the database, found out without writing a byte: opening for real repairs and migrates.
 async fn check_master_key(database: &Path, options: Options, master: &MasterKey) -> anyhow::Result<()> {
-    let store: SharedStore = Arc::new(RedbStore::inspect(database, options)?);
+    let store: SharedStore = Arc::new(when_free(|| RedbStore::inspect(database, options)).await?);
     let opened = Catalog::open(Arc::clone(&store), master.clone(), Arc::new(UnixMillis::now)).await;
     let checked = opened.map(drop).with_context(|| format!("cannot use the database {}", database.display()));
     store.close().await.with_context(|| format!("cannot let go of the database {}", database.display()))?;

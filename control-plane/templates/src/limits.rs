@@ -22,8 +22,9 @@ pub const TEXT_BYTES: usize = 16 * 1024;
 pub const VALUES: usize = 64;
 pub const VALUE_BYTES: usize = 256;
 pub const PATTERN_BYTES: usize = 256;
-/// A compiled pattern, in bytes: bounds what repetitions of repetitions may cost.
-pub const PATTERN_PROGRAM_BYTES: usize = 64 * 1024;
+/// A compiled pattern, in bytes: bounds what repetitions of repetitions may cost. Some repeated classes of all Unicode's
+/// letters fit.
+pub const PATTERN_PROGRAM_BYTES: usize = 256 * 1024;
 /// Groups and repetitions of a pattern within each other.
 pub const PATTERN_DEPTH: u32 = 16;
 

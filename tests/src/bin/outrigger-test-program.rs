@@ -1,6 +1,7 @@
 //! The program that instances run in tests: small, without dependencies, and badly behaved on request.
 //!
-//! - `serve`: HTTP on `$PORT`; `/env/NAME` answers the variable's value, or 404; `/burn` spends some CPU first
+//! - `serve`: HTTP on `$PORT`; `/env/NAME` answers the variable's value, or 404; `/burn` spends some CPU first;
+//!   `/health/NAME` answers 503 when `$FAILING` is that name, and from `/fail/NAME` until `/pass/NAME`
 //! - `print NAME…`: prints `NAME=value` lines and ends
 //! - `wait`: runs until it is signalled
 //! - `exit CODE`: ends with that code
@@ -10,9 +11,11 @@
 
 #![allow(clippy::print_stdout, reason = "a program that is watched through its output")]
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -79,11 +82,31 @@ fn answer(mut stream: &TcpStream) -> Option<()> {
     if path == "/burn" {
         std::hint::black_box((0..200_000u64).fold(0u64, |sum, n| std::hint::black_box(sum ^ n.wrapping_mul(n))));
     }
-    let value = path.strip_prefix("/env/").map(std::env::var);
-    let (status, body) = match value {
-        Some(Ok(value)) => ("200 OK", value),
-        Some(Err(_)) => ("404 Not Found", String::new()),
-        None => ("200 OK", "ok".to_owned()),
+    let (status, body) = if let Some(name) = path.strip_prefix("/env/") {
+        match std::env::var(name) {
+            Ok(value) => ("200 OK", value),
+            Err(_) => ("404 Not Found", String::new()),
+        }
+    } else if fails(&path) {
+        ("503 Service Unavailable", "not well".to_owned())
+    } else {
+        ("200 OK", "ok".to_owned())
     };
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).ok()
+}
+
+/// Names that are not well, beside the one that the environment names.
+static FAILING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Whether this path asks about something that is not well. Others may make it so, and well again.
+fn fails(path: &str) -> bool {
+    let mut failing = FAILING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(name) = path.strip_prefix("/fail/") {
+        failing.insert(name.to_owned());
+    } else if let Some(name) = path.strip_prefix("/pass/") {
+        failing.remove(name);
+    } else if let Some(name) = path.strip_prefix("/health/") {
+        return failing.contains(name) || std::env::var("FAILING").is_ok_and(|failing| failing == name);
+    }
+    false
 }

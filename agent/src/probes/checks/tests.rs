@@ -216,7 +216,7 @@ fn readiness_that_is_neither_found_nor_lost_ends_by_its_patience() {
     let began = watch.now;
     let found = loop {
         // Never three of a kind.
-        let mut found = watch.round(watch.now.duration_since(began).as_secs() % 20 == 0);
+        let mut found = watch.round(watch.now.duration_since(began).as_secs().is_multiple_of(20));
         found.extend(watch.checks.wake(watch.now));
         if let Some(found) = found.pop() {
             break found;

@@ -60,11 +60,112 @@ async fn every_setting_comes_back_as_it_was_given() {
     assert_eq!(made["scaling"], scaling);
 
     let path = format!("/api/deployments/{}", made["id"].as_str().unwrap());
-    for strategy in [json!({ "type": "file" }), json!({ "type": "none" }), json!({ "type": "restart", "jitter": "0s" })]
-    {
+    let strategies = [
+        json!({ "type": "file" }),
+        json!({ "type": "file", "needsRestart": ["POOL_SIZE"], "bakeTime": "1m" }),
+        json!({ "type": "signal", "signal": "HUP", "needsRestart": ["POOL_SIZE"] }),
+        json!({ "type": "none", "bakeTime": "0s" }),
+        json!({ "type": "restart", "jitter": "0s", "bakeTime": "30s" }),
+    ];
+    for strategy in strategies {
         let changed = world.api.put(&path, shop.spec(json!({ "applyStrategy": strategy }))).await.data(200);
         assert_eq!(changed["applyStrategy"], strategy);
         assert_eq!(changed["replicas"]["max"], 5, "the specification was replaced");
+    }
+}
+
+#[tokio::test]
+async fn probes_come_back_with_what_was_left_out() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let probes = json!([
+        { "kind": "startup", "command": ["pg_isready", "-q"], "failureThreshold": 30, "period": "1s" },
+        { "kind": "liveness", "level": "dependency", "name": "database", "tcp": { "host": "db", "port": 5432 } },
+        { "kind": "readiness", "http": { "port": "$PORT" } },
+        {
+            "kind": "readiness", "level": "application", "initialDelay": "5s", "timeout": "250ms", "successThreshold": 2,
+            "http": {
+                "host": "::1", "port": "8080", "path": "/healthz?full=1", "scheme": "HTTP", "expectedStatus": "204",
+                "headers": [{ "name": "X-Probe", "value": "1" }],
+            },
+        },
+    ]);
+    let made = world.api.post("/api/deployments", shop.spec(json!({ "probes": probes }))).await.data(201);
+    let expected = json!([
+        {
+            "name": "startup-service", "kind": "startup", "level": "service", "command": ["pg_isready", "-q"],
+            "initialDelay": "0s", "period": "1s", "timeout": "1s", "successThreshold": 1, "failureThreshold": 30,
+        },
+        {
+            "name": "database", "kind": "liveness", "level": "dependency", "tcp": { "host": "db", "port": 5432 },
+            "initialDelay": "0s", "period": "10s", "timeout": "1s", "successThreshold": 1, "failureThreshold": 3,
+        },
+        {
+            "name": "readiness-service", "kind": "readiness", "level": "service",
+            "http": {
+                "host": "127.0.0.1", "port": "$PORT", "path": "/", "scheme": "http", "headers": [],
+                "expectedStatus": "200-399",
+            },
+            "initialDelay": "0s", "period": "10s", "timeout": "1s", "successThreshold": 1, "failureThreshold": 3,
+        },
+        {
+            "name": "readiness-application", "kind": "readiness", "level": "application",
+            "http": {
+                "host": "::1", "port": 8080, "path": "/healthz?full=1", "scheme": "http", "expectedStatus": "204",
+                "headers": [{ "name": "X-Probe", "value": "1" }],
+            },
+            "initialDelay": "5s", "period": "10s", "timeout": "250ms", "successThreshold": 2, "failureThreshold": 3,
+        },
+    ]);
+    assert_eq!(made["probes"], expected);
+    let path = format!("/api/deployments/{}", made["id"].as_str().unwrap());
+    let again = world.api.put(&path, shop.spec(json!({ "probes": expected }))).await.data(200);
+    assert_eq!(again["probes"], expected, "what is shown can be sent");
+    assert_eq!(world.api.put(&path, shop.spec(json!({}))).await.data(200)["probes"], json!([]), "it was replaced");
+}
+
+#[tokio::test]
+async fn every_problem_of_the_probes_is_named() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let unreadable = json!([
+        { "kind": "alive", "level": "top", "tcp": { "port": 1 }, "period": "often" },
+        { "kind": "liveness" },
+        { "kind": "liveness", "tcp": { "port": 1 }, "command": ["true"] },
+        { "kind": "liveness", "http": { "port": 1, "scheme": "https", "expectedStatus": "2xx" } },
+    ]);
+    let fields = [
+        "probes[0].kind",
+        "probes[0].level",
+        "probes[0].period",
+        "probes[1]",
+        "probes[2]",
+        "probes[3].http.scheme",
+        "probes[3].http.expectedStatus",
+    ];
+    let answer = world.api.post("/api/deployments", shop.spec(json!({ "probes": unreadable }))).await;
+    assert_eq!(answer.wrong_fields(), fields);
+    let impossible = json!([
+        { "kind": "liveness", "successThreshold": 2, "tcp": { "port": 0 }, "timeout": "0s" },
+        { "kind": "liveness", "http": { "port": "http", "path": "healthz" } },
+    ]);
+    let fields = [
+        "probes[0].timeout",
+        "probes[0].successThreshold",
+        "probes[0].tcp.port",
+        "probes[1].http.port",
+        "probes[1].http.path",
+        "probes[1].name",
+    ];
+    let answer = world.api.post("/api/deployments", shop.spec(json!({ "probes": impossible }))).await;
+    assert_eq!(answer.wrong_fields(), fields);
+    for (probe, field) in [
+        (json!({ "kind": "liveness", "tcp": { "port": 70_000 } }), "probes[0].tcp.port"),
+        (json!({ "kind": "liveness", "tcp": {} }), "probes[0].tcp.port"),
+        (json!({ "kind": "liveness", "exec": ["true"] }), "probes[0].exec"),
+    ] {
+        let answer = world.api.post("/api/deployments", shop.spec(json!({ "probes": [probe] }))).await;
+        assert_eq!(answer.wrong_fields(), [field], "{probe}");
     }
 }
 
@@ -95,6 +196,12 @@ async fn a_bad_specification_is_refused_with_its_fields() {
         (json!({ "resources": { "memory": "99999999999999999999GiB" } }), vec!["resources.memory"]),
         (json!({ "applyStrategy": { "type": "reload" } }), vec!["applyStrategy.type"]),
         (json!({ "applyStrategy": {} }), vec!["applyStrategy.type"]),
+        (
+            json!({ "applyStrategy": { "type": "restart", "jitter": "x", "bakeTime": "y" } }),
+            vec!["applyStrategy.jitter", "applyStrategy.bakeTime"],
+        ),
+        (json!({ "applyStrategy": { "type": "file", "bakeTime": "2h" } }), vec!["applyStrategy.bakeTime"]),
+        (json!({ "applyStrategy": { "type": "file", "needsRestart": [""] } }), vec!["applyStrategy.needsRestart"]),
         (json!({ "applyStrategy": { "type": "signal", "signal": "KILL" } }), vec!["applyStrategy.signal"]),
         (
             json!({ "sampleInterval": "soon", "scaling": { "combine": "sum" } }),

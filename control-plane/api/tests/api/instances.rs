@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use outrigger_ingest::test_support::Fleet;
-use outrigger_protocol::message::ConfigStatus;
+use outrigger_protocol::message::{AgentMessage, ConfigStatus, ProgramState};
 use outrigger_protocol::metric::Metric;
+use outrigger_protocol::probe::{Probe, ProbeStatus, ProbeVerdict};
 use outrigger_protocol::sample::Sample;
 use serde_json::{Value, json};
 
@@ -72,6 +73,59 @@ async fn an_agent_joins_with_a_token_from_the_api_and_is_seen() {
 
     fleet.enroll(token["token"].as_str().unwrap()).await.unwrap_err();
     playing.abort();
+}
+
+#[tokio::test]
+async fn how_its_probes_stand_is_shown_with_an_instance() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    api.put(&shop.variable("A"), json!({ "value": "1" })).await.data(200);
+    let probes =
+        json!([{ "kind": "readiness", "http": { "port": 80 } }, { "kind": "liveness", "tcp": { "port": 80 } }]);
+    let path = shop.running(api, json!({ "probes": probes })).await;
+    let token = api.post(&format!("{path}/join-tokens"), json!({})).await.data(201);
+    let fleet = Fleet::new(world.ingest.local_addr(), SERVER_NAME, 1).unwrap();
+    let agent = fleet.enroll(token["token"].as_str().unwrap()).await.unwrap();
+    let mut session = fleet.connect(&agent, ConfigStatus::default()).await.unwrap();
+    let offer = session.next_offer().await.unwrap();
+    session.apply(&offer).await.unwrap();
+    let [readiness, liveness] = session.settings.probes.clone().try_into().unwrap();
+    let status = |probe: Probe, verdict, consecutive_failures, last_error: Option<&str>| ProbeStatus {
+        name: probe.name,
+        kind: probe.kind,
+        level: probe.level,
+        verdict,
+        consecutive_failures,
+        last_error: last_error.map(str::to_owned),
+    };
+    session.say(&AgentMessage::Program(ProgramState::Running { pid: 7, restarts: 0 })).await.unwrap();
+    let said = vec![
+        status(readiness, ProbeVerdict::Failing, 4, Some("status 503, expected 200 to 399")),
+        status(liveness, ProbeVerdict::Pending, 0, None),
+    ];
+    session.say(&AgentMessage::Probes(said)).await.unwrap();
+    let expected = json!([
+        {
+            "name": "readiness-service", "kind": "readiness", "level": "service", "healthy": false,
+            "consecutiveFailures": 4, "lastError": "status 503, expected 200 to 399",
+        },
+        {
+            "name": "liveness-service", "kind": "liveness", "level": "service", "healthy": null,
+            "consecutiveFailures": 0, "lastError": null,
+        },
+    ]);
+    eventually("its probes", async || {
+        let instances = api.get(&format!("{path}/instances")).await.list();
+        let id = agent.agent.to_string();
+        instances.into_iter().any(|one| {
+            one["agentId"] == id.as_str()
+                && one["probes"] == expected
+                && one["ready"] == false
+                && one["connected"] == true
+        })
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use outrigger_catalog::model::{
 };
 use outrigger_catalog::{CatalogError, IntentOutcome, Page};
 use outrigger_protocol::message::ApplyStrategy;
+use outrigger_protocol::probe::{Probe, ProbeKind, ProbeLevel, ProbeTarget};
 
 use crate::world::{World, assert_error, environment_of, foreign_deployment, owner, spec};
 
@@ -23,6 +24,10 @@ async fn every_problem_of_a_specification_is_named_at_once() {
     bad.apply = ApplyStrategy::Signal { signal: 99 };
     bad.sample_interval = Duration::ZERO;
     bad.guards.max_step_up = Some(0);
+    bad.bake_time = Some(Duration::MAX);
+    bad.start_only = vec!["A=B".to_owned()];
+    let command = ProbeTarget::Command(Vec::new());
+    bad.probes = vec![Probe::new(ProbeKind::Liveness, ProbeLevel::Service, command); 2];
     bad.allowed_names = vec![String::new()];
     let Err(CatalogError::Validation(problems)) = world.catalog.create_deployment(&actor, bad).await else {
         panic!("expected a validation error")
@@ -37,6 +42,11 @@ async fn every_problem_of_a_specification_is_named_at_once() {
         "replicas.min",
         "replicas.initial",
         "applyStrategy.signal",
+        "applyStrategy.bakeTime",
+        "applyStrategy.needsRestart",
+        "probes[0].command",
+        "probes[1].command",
+        "probes[1].name",
         "sampleInterval",
         "scaling.maxStepUp",
         "allowedNames",

@@ -275,7 +275,8 @@ async fn a_dependent_and_its_base_may_be_changed_at_the_same_time() {
             family.change(&base, vec![plain("A", &text)]),
             family.change(&eu, vec![plain("B", &format!("${{A}}-{text}"))]),
         );
-        (one.unwrap(), two.unwrap());
+        one.unwrap();
+        two.unwrap();
         let expected = pairs([("A", &text), ("B", &format!("{text}-{text}"))]);
         assert_eq!(family.effective(&eu).await, expected);
     }

@@ -96,7 +96,7 @@ impl Rollout {
         let cohort = self.share().of(state.members.len());
         let departed = state.departed.values().filter(|departed| departed.counted).count();
         let of_all = self.share().of(state.members.len() + departed);
-        of_all.saturating_sub(ever)
+        cohort.saturating_sub(present).min(of_all.saturating_sub(ever))
     }
 
     /// How many have been touched: of those that are there, and of all.

@@ -1,5 +1,7 @@
 //! Rollouts over simulated fleets. Every action of every test passes the checks in [`fleet`].
 
+#![allow(clippy::panic, reason = "this is how a test fails")]
+
 mod canary;
 mod commands;
 mod fleet;
