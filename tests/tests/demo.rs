@@ -19,7 +19,8 @@ const SHOW: Duration = Duration::from_secs(45);
 
 fn demo(data: &Path) -> Command {
     let mut command = Command::new(binary("outrigger"));
-    command.arg("demo").arg("--data-dir").arg(data).stderr(Stdio::inherit());
+    // Under cargo it would build an agent, where the one beside it is to be shown.
+    command.arg("demo").arg("--data-dir").arg(data).env_remove("CARGO").stderr(Stdio::inherit());
     command
 }
 

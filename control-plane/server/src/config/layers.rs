@@ -120,11 +120,14 @@ impl Layers {
             Value::Object(map) if SETTINGS.iter().any(|s| s.name.starts_with(&prefix)) => {
                 map.into_iter().try_for_each(|(key, value)| self.add_yaml(format!("{prefix}{key}"), value, origin))
             }
-            _ => Err(ConfigError::Unknown {
-                origin: origin.clone(),
-                nearest: nearest(&name, SETTINGS.iter().map(|s| s.name)),
-                key: name,
-            }),
+            _ => {
+                let sections = SETTINGS.iter().filter_map(|s| s.name.rsplit_once('.')).map(|(section, _)| section);
+                Err(ConfigError::Unknown {
+                    origin: origin.clone(),
+                    nearest: nearest(&name, SETTINGS.iter().map(|s| s.name).chain(sections)),
+                    key: name,
+                })
+            }
         }
     }
 

@@ -44,6 +44,8 @@ fn each_layer_is_stronger_than_the_one_before() {
 fn an_unknown_key_is_refused_with_file_and_nearest_name() {
     let error = load(&written("http:\n  lisen: 127.0.0.1:1\n"), None, &[]).unwrap_err().to_string();
     assert!(error.contains("outrigger.yaml: unknown setting `http.lisen`; did you mean `http.listen`?"), "{error}");
+    let error = load(&written("htp:\n  listen: 127.0.0.1:1\n"), None, &[]).unwrap_err().to_string();
+    assert!(error.contains("outrigger.yaml: unknown setting `htp`; did you mean `http`?"), "{error}");
 }
 
 #[test]

@@ -16,8 +16,8 @@ pub(crate) async fn find_or_build() -> anyhow::Result<PathBuf> {
     match find() {
         Some(path) => Ok(path),
         None => bail!(
-            "{NAME} is neither beside this program nor on PATH; build it (`cargo build --release -p {NAME}`) or name it \
-             with --process-agent-binary"
+            "{NAME} is neither beside this program nor on PATH; build it (`cargo build --release -p {NAME}`) and put it \
+             in one of the two places"
         ),
     }
 }
