@@ -7,6 +7,8 @@
 
 #[path = "agent/authority.rs"]
 mod authority;
+#[path = "agent/env_file.rs"]
+mod env_file;
 #[path = "agent/exec.rs"]
 mod exec;
 #[path = "agent/flush.rs"]

@@ -19,18 +19,25 @@ const SHARED_MEMORY: &str = "/dev/shm";
 const MEMORY_FILESYSTEMS: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} the environment file {path}")]
-pub struct EnvironmentFileError {
-    operation: &'static str,
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub enum EnvironmentFileError {
+    #[error("cannot {operation} the environment file {path}")]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody has said that it may be on a disk.
+    #[error("the environment file {path} would be on a disk, not on tmpfs: name one with --env-file")]
+    OnDisk { path: PathBuf },
 }
 
 /// An environment file, removed when dropped.
 #[derive(Debug)]
 pub struct EnvironmentFile {
     path: PathBuf,
+    /// The operator named it, and answers for where it is.
+    named: bool,
     owner: Option<(Uid, Gid)>,
     written: bool,
 }
@@ -40,8 +47,9 @@ impl EnvironmentFile {
     /// another one.
     #[must_use]
     pub fn new(path: Option<PathBuf>, instance: &str, owner: Option<(Uid, Gid)>) -> Self {
+        let named = path.is_some();
         let path = path.unwrap_or_else(|| Path::new(SHARED_MEMORY).join(format!("outrigger-{instance}.env")));
-        Self { path, owner, written: false }
+        Self { path, named, owner, written: false }
     }
 
     #[must_use]
@@ -52,17 +60,17 @@ impl EnvironmentFile {
     /// Replaces the content.
     ///
     /// # Errors
-    /// The directory is absent or not writable, or there is no space.
+    /// The directory is absent or not writable, there is no space, or it is on a disk and nobody has named it.
     pub fn write(&mut self, content: &[u8]) -> Result<(), EnvironmentFileError> {
         if !self.written {
-            self.warn_unless_in_memory();
+            self.check_place()?;
         }
         let mut name = self.path.as_os_str().to_owned();
         name.push(".new");
         let temporary = PathBuf::from(name);
         let failed = |operation| {
             let path = self.path.clone();
-            move |source| EnvironmentFileError { operation, path, source }
+            move |source| EnvironmentFileError::Io { operation, path, source }
         };
         // Left behind by an agent that was killed while it wrote.
         let _ = std::fs::remove_file(&temporary);
@@ -91,14 +99,20 @@ impl EnvironmentFile {
         file.write_all(content)
     }
 
-    fn warn_unless_in_memory(&self) {
+    /// Plaintext goes to a disk only where the operator wants it, who is warned all the same.
+    fn check_place(&self) -> Result<(), EnvironmentFileError> {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let in_memory = rustix::fs::statfs(directory).is_ok_and(|filesystem| {
-            MEMORY_FILESYSTEMS.iter().any(|magic| u64::try_from(filesystem.f_type) == Ok(*magic))
+        // A directory that is not there is told by whoever writes to it.
+        let on_disk = rustix::fs::statfs(directory).is_ok_and(|filesystem| {
+            !MEMORY_FILESYSTEMS.iter().any(|magic| u64::try_from(filesystem.f_type) == Ok(*magic))
         });
-        if !in_memory {
+        if on_disk && !self.named {
+            return Err(EnvironmentFileError::OnDisk { path: self.path.clone() });
+        }
+        if on_disk {
             tracing::warn!(path = %self.path.display(), "environment file is not on tmpfs: plaintext may reach a disk");
         }
+        Ok(())
     }
 }
 
@@ -173,6 +187,18 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1, "no temporary file stays");
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_disk_is_written_to_only_where_it_was_named() {
+        // Neither tmpfs nor ramfs, whatever the machine.
+        let path = Path::new("/proc/self/program.env");
+        let mut file = EnvironmentFile::new(Some(path.into()), "ins_1", None);
+        file.named = false;
+        let error = file.write(b"A='hidden'\n").expect_err("not in memory").to_string();
+        assert!(error.contains("--env-file") && !error.contains("hidden"), "{error}");
+        let mut file = EnvironmentFile::new(Some(path.into()), "ins_1", None);
+        assert!(matches!(file.write(b""), Err(EnvironmentFileError::Io { .. })), "it was tried");
     }
 
     #[test]

@@ -26,10 +26,11 @@
 //!   one: 5 of 50 at 10 %. The bound holds for the instances that are there when one is offered the generation, and for
 //!   all that have ever been there during the rollout. Which ones is a matter of rank, a hash of seed and instance id,
 //!   and whoever was touched stays so: no instance flaps.
-//! - **No more than [`max_unhealthy`](Settings::max_unhealthy) are without service by an offer.** Unhealthy is who is not
-//!   connected, runs nothing, has not answered, fails a probe, or whose program is down; who has been offered other
-//!   content counts too until it runs. Further offers wait. On the way back only what the way back takes out of service
-//!   counts, because the sick must not hold up their own cure.
+//! - **No offer takes an instance out of service when [`max_unhealthy`](Settings::max_unhealthy) are without.** Without
+//!   service is who is not connected, runs nothing, has not answered, fails a probe, or whose program is down; who has
+//!   been offered other content is too, until it has run it for [`min_ready`](Settings::min_ready). Further offers wait.
+//!   On the way back, and after the end, only who is taken out of service for it counts: the sick must not hold up their
+//!   own cure.
 //! - **What fails goes back by itself**, with the signal, the instance and the numbers that say so ([`Finding`]).
 //!   Instances that never had the new content are not restarted: they run the old content already, and only learn its new
 //!   number.

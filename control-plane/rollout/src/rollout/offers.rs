@@ -131,7 +131,6 @@ impl Rollout {
         let at = self.state.watched.elapsed;
         let is_target = self.is_forward() && config == self.state.target;
         let Some(member) = self.state.members.get_mut(&instance) else { return };
-        debug_assert!(member.highest <= config.generation, "what is ahead wants nothing");
         member.offer = Some(Offered { config, at, disrupts });
         member.highest = member.highest.max(config.generation);
         member.silent = None;

@@ -3,54 +3,26 @@
 //! The fleet keeps books of its own, and holds every offer against them: never a lower generation, never more than the
 //! step's share touched, never more out of service than allowed.
 
+mod agent;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use outrigger_protocol::histogram::LatencyHistogram;
 use outrigger_protocol::id::InstanceId;
 use outrigger_protocol::message::{ApplyState, ConfigFailure, ConfigRef, ConfigStatus, ProgramState};
-use outrigger_protocol::probe::{ProbeKind, ProbeLevel, ProbeStatus, ProbeVerdict};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_rollout::{
-    Action, Arrival, Command, CommandError, Departure, Event, Launch, Member, Outcome, Percent, Rollout, Settings,
-    Span, Strategy, Traffic, What,
+    Action, Command, CommandError, Departure, Event, Launch, Member, Outcome, Percent, Rollout, Settings, Span,
+    Strategy, Traffic, What,
 };
+
+use agent::UP;
+pub(crate) use agent::{Agent, Conduct, config, instance, probes, runs};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const SEED: u64 = 7;
-
-/// What an agent does with an offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Conduct {
-    /// Applies it at once, and all is well.
-    Applies,
-    /// Applies it, and then its probes fail, once a second.
-    FailsProbes,
-    Refuses,
-    /// Accepts it for its next start.
-    Defers,
-    Mute,
-}
-
-/// An agent, as the control plane has heard of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Agent {
-    pub(crate) status: ConfigStatus,
-    pub(crate) program: ProgramState,
-    pub(crate) probe_failures: u32,
-    /// The newest offer that it has not answered.
-    pub(crate) pending: Option<ConfigRef>,
-    /// What it has accepted for its next start.
-    deferred: Option<ConfigRef>,
-    pub(crate) connected: bool,
-    highest: u64,
-    touched: bool,
-    /// When it began to run this content.
-    changed_at: Option<Duration>,
-    /// Reports that were sent, for replays.
-    pub(crate) said: Vec<Event>,
-}
 
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -83,38 +55,10 @@ pub(crate) struct Fleet {
     next_instance: u32,
 }
 
-pub(crate) fn config(generation: u64, content: u8) -> ConfigRef {
-    ConfigRef { generation, hash: [content; 32] }
-}
-
-pub(crate) fn instance(number: u32) -> InstanceId {
-    let mut entropy = [0; 10];
-    entropy[6..].copy_from_slice(&number.to_be_bytes());
-    InstanceId::new(UnixMillis::from_millis(1_000), entropy)
-}
-
 /// The defaults, with instances that are in service as soon as they say so.
 pub(crate) fn settings(strategy: Strategy) -> Settings {
     Settings { min_ready: Duration::ZERO, ..Settings::new(strategy) }
 }
-
-/// A readiness probe that has failed so many times; three are a verdict.
-pub(crate) fn probes(consecutive_failures: u32) -> Vec<ProbeStatus> {
-    vec![ProbeStatus {
-        name: "ready".to_owned(),
-        kind: ProbeKind::Readiness,
-        level: ProbeLevel::Service,
-        verdict: if consecutive_failures < 3 { ProbeVerdict::Passing } else { ProbeVerdict::Failing },
-        consecutive_failures,
-        last_error: (consecutive_failures > 0).then(|| "503 instead of 200".to_owned()),
-    }]
-}
-
-pub(crate) fn runs(config: ConfigRef) -> ConfigStatus {
-    ConfigStatus { last_received: Some(config), running: Some(config), last_failed: None }
-}
-
-pub(crate) const UP: ProgramState = ProgramState::Running { pid: 7, restarts: 0 };
 
 impl Fleet {
     /// `n` instances that run generation 1 are to get generation 2.
@@ -536,63 +480,5 @@ impl Fleet {
 
     pub(crate) fn said(&self, text: &str) -> bool {
         self.timeline.iter().any(|line| line.contains(text))
-    }
-}
-
-impl Agent {
-    fn new(status: ConfigStatus, program: ProgramState) -> Self {
-        let highest = status.last_received.map_or(0, |config| config.generation);
-        let connected = true;
-        Self {
-            status,
-            program,
-            probe_failures: 0,
-            pending: None,
-            deferred: None,
-            connected,
-            highest,
-            touched: false,
-            changed_at: None,
-            said: Vec::new(),
-        }
-    }
-
-    fn arrival(&self, instance: InstanceId) -> Arrival {
-        Arrival { instance, status: self.status.clone(), program: self.program }
-    }
-
-    fn changes_with(&self, offer: ConfigRef) -> bool {
-        self.status.running.is_none_or(|running| running.hash != offer.hash)
-    }
-
-    fn is_in_service(&self, lived: Duration, min_ready: Duration) -> bool {
-        let (is_down, is_done) = match self.program {
-            ProgramState::Backoff { .. } => (true, false),
-            ProgramState::Exited { code } if [0, 130, 143].contains(&code) => (false, true),
-            ProgramState::Exited { .. } => (true, false),
-            _ => (false, false),
-        };
-        // Nobody probes a program that is done.
-        let is_well = !is_down && (is_done || self.probe_failures == 0);
-        let is_new = self.changed_at.is_some_and(|at| lived - at < min_ready);
-        let is_changing = self.pending.is_some_and(|offer| self.changes_with(offer));
-        let refused = self.status.last_failed.as_ref().map(|failure| failure.config);
-        let is_applying = self
-            .status
-            .last_received
-            .is_some_and(|received| self.changes_with(received) && ![self.deferred, refused].contains(&Some(received)));
-        let runs = self.connected && self.status.running.is_some();
-        runs && is_well && !is_new && !is_changing && !is_applying
-    }
-
-    fn runs(&mut self, config: ConfigRef) {
-        self.status.running = Some(config);
-        self.pending = None;
-        self.program = UP;
-    }
-
-    fn refuses(&mut self, config: ConfigRef, error: &str) {
-        self.status.last_failed = Some(ConfigFailure { config, error: error.to_owned() });
-        self.pending = None;
     }
 }
