@@ -107,7 +107,11 @@ impl OnTerminal {
     }
 
     async fn shows(&self, text: &str) -> Result<()> {
-        let found = eventually(text, async || Ok(self.shown().contains(text).then_some(()))).await;
+        self.shows_times(text, 1).await
+    }
+
+    async fn shows_times(&self, text: &str, times: usize) -> Result<()> {
+        let found = eventually(text, async || Ok((self.shown().matches(text).count() >= times).then_some(()))).await;
         found.with_context(|| format!("shown: {:?}", self.shown()))
     }
 
@@ -170,7 +174,7 @@ async fn the_program_has_a_terminal_of_its_own_with_the_size_of_the_agent_s() ->
 #[tokio::test]
 async fn ctrl_c_is_for_whatever_is_in_the_program_s_foreground() -> Result<()> {
     let fixture = Fixture::new().await?;
-    let mut terminal = fixture.on_terminal(&["--restart", "always"], "echo ready; sleep 1000").await?;
+    let mut terminal = fixture.on_terminal(&["--restart", "always"], "echo ready; exec sleep 1000").await?;
     terminal.shows("ready").await?;
     terminal.type_in("\x03")?;
     assert_eq!(terminal.exit_code().await?, Some(130), "{:?}", terminal.shown());
@@ -178,20 +182,17 @@ async fn ctrl_c_is_for_whatever_is_in_the_program_s_foreground() -> Result<()> {
 
     // A shell that controls jobs puts each into the foreground, and lives on.
     let mut terminal = fixture.on_terminal(&[], "exec bash --norc --noediting -i").await?;
-    terminal.type_in("echo rea''dy; sleep 1000\r")?;
-    terminal.shows("ready\r\n").await?;
-    terminal.type_in("\x03")?;
-    // The kernel drops what was typed before it.
-    terminal.shows("^C").await?;
-    terminal.type_in("echo code=$?\r")?;
-    terminal.shows("code=130\r\n").await?;
-    // It stops jobs, too: ctrl-z is for it, and not for the agent.
-    terminal.type_in("echo on''ce; cat\r")?;
-    terminal.shows("once\r\n").await?;
-    terminal.type_in("a job\r")?;
-    terminal.shows("a job\r\na job\r\n").await?;
-    terminal.type_in("\x1a")?;
-    terminal.shows("Stopped").await?;
+    for (job, key, shown_as, code) in [(1, "\x03", "^C", 130), (2, "\x1a", "^Z", 148)] {
+        // Echoed, and answered by the job: only then is the signal its own, and not the shell's.
+        terminal.type_in(&format!("cat\rof {job}\r"))?;
+        terminal.shows_times(&format!("of {job}\r\n"), 2).await?;
+        terminal.type_in(key)?;
+        // The kernel drops what was typed before.
+        terminal.shows(shown_as).await?;
+        terminal.type_in("echo code=$?\r")?;
+        terminal.shows(&format!("code={code}\r\n")).await?;
+    }
+    // The first is answered by a word about the job that is stopped.
     terminal.type_in("exit 5\rexit 5\r")?;
     assert_eq!(terminal.exit_code().await?, Some(5), "{:?}", terminal.shown());
     assert!(!terminal.is_raw()?);
@@ -216,7 +217,7 @@ async fn the_terminal_is_as_it_was_when_the_agent_is_ended() -> Result<()> {
 async fn a_terminal_is_handed_over_when_nothing_is_to_be_read_or_that_is_asked_for() -> Result<()> {
     let fixture = Fixture::new().await?;
     for options in [&["--no-logs"][..], &["--pty", "never"]] {
-        let mut terminal = fixture.on_terminal(options, "tty; echo ready; sleep 1000").await?;
+        let mut terminal = fixture.on_terminal(options, "tty; echo ready; exec sleep 1000").await?;
         terminal.shows("ready").await?;
         assert!(terminal.shown().contains(&terminal.name), "{:?}", terminal.shown());
         assert!(!terminal.is_raw()?);

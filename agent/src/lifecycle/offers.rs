@@ -148,7 +148,7 @@ impl Lifecycle {
         }
         // Otherwise the file is back where the program is.
         if !self.runs(&held.config) {
-            self.begin_trial(Some(nonce));
+            self.begin_trial(&held, nonce);
         }
         self.current = Some(held);
         self.unanswered = Some(nonce);
@@ -179,7 +179,7 @@ impl Lifecycle {
     pub(super) fn resume(&mut self) {
         if let Some(next) = self.next.take() {
             self.unanswered = Some(next.nonce);
-            self.begin_trial(Some(next.nonce));
+            self.begin_trial(&next.held, next.nonce);
             self.start(next.held);
         } else if let Some(current) = self.current.take() {
             self.start(current);

@@ -80,8 +80,8 @@ impl Lifecycle {
             let words = failure.error.clone();
             return self.fail_trial(now, entropy, words, Cause::NotStarted(failure));
         }
-        if let Some(nonce) = self.unanswered.take() {
-            self.refuse(config, nonce, failure.error.clone());
+        if self.unanswered.is_some() {
+            self.blame(failure.error.clone());
         }
         self.not_started(now, entropy, failure);
     }

@@ -1,5 +1,6 @@
 //! Scenarios in virtual time: what goes in, and the effects that come out.
 
+mod any_order;
 mod files;
 mod probed;
 

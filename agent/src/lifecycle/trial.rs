@@ -38,11 +38,13 @@ pub(super) struct Failing {
 }
 
 impl Lifecycle {
-    /// What runs until now comes back when what replaces it fails; unless it is on trial itself.
-    pub(super) fn begin_trial(&mut self, nonce: Option<Nonce>) {
+    /// `new` takes the place of what runs, which comes back when it fails; unless that is on trial itself.
+    pub(super) fn begin_trial(&mut self, new: &Held, nonce: Nonce) {
         let older = self.trial.take().and_then(|trial| trial.previous);
         let previous = older.or_else(|| self.current.take());
-        self.trial = Some(Trial { until: None, previous, nonce });
+        // The same content would fail the same way.
+        let previous = previous.filter(|previous| previous.config.hash != new.config.hash);
+        self.trial = Some(Trial { until: None, previous, nonce: Some(nonce) });
     }
 
     /// What runs has been good for long enough.
@@ -134,7 +136,7 @@ impl Lifecycle {
     }
 
     /// Holds a failure against what runs, which goes on for want of something better.
-    fn blame(&mut self, error: String) {
+    pub(super) fn blame(&mut self, error: String) {
         let Some(config) = self.current.as_ref().map(|current| current.config) else { return };
         self.status.last_failed = Some(ConfigFailure { config, error });
         self.status.running = None;

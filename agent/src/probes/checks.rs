@@ -229,7 +229,7 @@ impl Checks {
             return Vec::new();
         }
         self.round += 1;
-        for check in self.checks.iter_mut().filter(|check| !check.is(ProbeKind::Startup)) {
+        for check in self.checks.iter_mut().filter(|check| check.goes_on() && !check.is(ProbeKind::Startup)) {
             check.forget_run();
             check.due = Some(now);
         }

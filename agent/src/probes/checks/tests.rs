@@ -1,6 +1,9 @@
 //! Probes in virtual time: answers go in, verdicts and findings come out.
 
 use outrigger_protocol::probe::{ProbeLevel, ProbeTarget};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 
@@ -334,4 +337,75 @@ fn a_change_is_noticed_once() {
     watch.pass(PERIOD);
     watch.round(false);
     assert!(watch.checks.take_changed(), "a failure is, also below the threshold");
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Pass(Duration),
+    Answer { which: usize, passes: bool },
+    Start { other: bool },
+    Stop,
+    AskAnew,
+    Replace(Vec<ProbeKind>),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (0_u64..12_000).prop_map(|millis| Event::Pass(Duration::from_millis(millis))),
+        8 => any::<(usize, bool)>().prop_map(|(which, passes)| Event::Answer { which, passes }),
+        1 => any::<bool>().prop_map(|other| Event::Start { other }),
+        1 => Just(Event::Stop),
+        1 => Just(Event::AskAnew),
+        1 => vec(select(ProbeKind::ALL), 0..4).prop_map(Event::Replace),
+    ]
+}
+
+impl Watch {
+    /// Whoever has something to say is asked, or will be: never twice at a time, and never not at all.
+    fn check(&self) -> Result<(), TestCaseError> {
+        for check in &self.checks.checks {
+            let asks = match (self.checks.stage, check.probe.kind) {
+                (Stage::Idle, _) | (Stage::Starting, ProbeKind::Liveness | ProbeKind::Readiness) => false,
+                (Stage::Starting, ProbeKind::Startup) => check.goes_on(),
+                (Stage::Settling { .. } | Stage::Open, ProbeKind::Startup) => false,
+                (Stage::Settling { .. } | Stage::Open, _) => check.goes_on(),
+            };
+            let asked = usize::from(check.due.is_some()) + usize::from(check.begun.is_some());
+            prop_assert_eq!(asked, usize::from(asks), "{:?}", check);
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_order_of_events_leaves_a_probe_unasked(events in vec(event(), 1..60)) {
+        let mut watch = Watch::over(&[probe(ProbeKind::Startup), probe(ProbeKind::Liveness), probe(ProbeKind::Readiness)]);
+        let mut asked = Vec::new();
+        for event in events {
+            match event {
+                Event::Pass(time) => {
+                    watch.pass(time);
+                    watch.checks.wake(watch.now);
+                    asked.extend(watch.due());
+                }
+                Event::Answer { which, passes } if !asked.is_empty() => {
+                    let ticket = asked.swap_remove(which % asked.len());
+                    watch.answer(ticket, passes);
+                }
+                Event::Answer { .. } => {}
+                Event::Start { other } => watch.checks.start(watch.now, other),
+                Event::Stop => watch.checks.stop(),
+                Event::AskAnew => drop(watch.checks.ask_anew(watch.now)),
+                Event::Replace(kinds) => {
+                    let named = |(at, kind): (usize, &ProbeKind)| named(&at.to_string(), probe(*kind));
+                    let probes: Vec<Probe> = kinds.iter().enumerate().map(named).collect();
+                    watch.checks.replace(&probes, watch.now);
+                }
+            }
+            watch.check()?;
+        }
+    }
 }
