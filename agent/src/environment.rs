@@ -94,8 +94,17 @@ pub struct Surroundings<'a> {
     pub own: &'a [(&'static str, String)],
     /// Told to the program in `OUTRIGGER_ENV_FILE`.
     pub env_file: Option<&'a Path>,
+    /// Given where nobody else said anything.
+    pub hints: &'a [Hint],
     /// The program's arguments, which share the kernel's limit with its environment.
     pub command: &'a [OsString],
+}
+
+/// Variables that the program gets unless it has one of those that say the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    pub unless: &'static [&'static str],
+    pub variables: Vec<(&'static str, String)>,
 }
 
 /// An environment that a program can be started with.
@@ -118,7 +127,7 @@ impl fmt::Debug for Prepared {
 
 impl Prepared {
     /// Puts a program's environment together: inherited, then the agent's own few, then the control plane's, then the
-    /// operator's `--env`; the later wins.
+    /// operator's `--env`; the later wins. Hints win over nothing.
     ///
     /// # Errors
     /// The result is more than the kernel takes.
@@ -151,6 +160,12 @@ impl Prepared {
         }
         for Assignment { name, value } in around.assignments {
             set(name.as_bytes(), value.as_bytes());
+        }
+        for hint in around.hints {
+            if !hint.unless.iter().any(|name| variables.contains_key(name.as_bytes())) {
+                let given = hint.variables.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes()));
+                variables.extend(given.map(|(name, value)| (name.clone(), entry(&name, value))));
+            }
         }
         let prepared = Self { config, strings: variables.into_values().collect(), source };
         prepared.check_size(around.command)?;
@@ -262,6 +277,10 @@ mod tests {
             assignments,
             own: &[("OUTRIGGER_INSTANCE_ID", "ins_1".to_owned())],
             env_file: None,
+            hints: &[
+                Hint { unless: &["MODE"], variables: vec![("MODE", "hinted".to_owned())] },
+                Hint { unless: &["HINT", "HINTED"], variables: vec![("HINT", "hinted".to_owned())] },
+            ],
             command: &["true".into()],
         };
         let source = Environment { entries };
@@ -285,6 +304,7 @@ mod tests {
         assert_eq!(text(&prepared, "PATH").as_deref(), Some("/opt/bin"));
         assert_eq!(text(&prepared, "HOME").as_deref(), Some("/root"));
         assert_eq!(text(&prepared, "SECRET_OF_HOST"), None);
+        assert_eq!(text(&prepared, "HINT").as_deref(), Some("hinted"));
         assert!(text(&prepared, "OUTRIGGER_INSTANCE_ID").is_some_and(|id| id.starts_with("ins_")));
     }
 

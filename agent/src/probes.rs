@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use attempt::Question;
 pub use checks::Finding;
 use checks::{Answer, Checks, Ticket};
-use lookup::Lookup;
+pub(crate) use lookup::{Lookup, LookupError};
 
 use crate::environment::Prepared;
 use crate::supervisor::{Supervisor, sleep_until};

@@ -1,14 +1,27 @@
-//! Requests that the program answers, counted and timed.
+//! Requests that the program answers, counted and timed, and what else it says of itself.
 //!
-//! [`proxy`] passes them on and tells the [`RequestMeter`]; once an interval, [`RequestMeter::take`] turns what
-//! happened since the last time into metrics of a sample.
+//! There are three sources:
 //!
-//! What is counted: a request when its head has arrived; an error when the answer's class is 5xx, when there was none,
+//! - [`proxy`] passes requests on and tells the [`RequestMeter`]; once an interval, [`RequestMeter::take`] turns what
+//!   happened since the last time into metrics of a sample.
+//! - [`scrape`] asks the program for its own metrics.
+//! - [`statsd`] hears what the program sends.
+//!
+//! The last two are about whatever the program calls its metrics: [`mapping`] says what of it becomes what, by
+//! [`selector`]s, and a [`reading`] is what comes of it. What the proxy measures is not taken from elsewhere.
+//!
+//! What the proxy counts: a request when its head has arrived; an error when the answer's class is 5xx, when there was none,
 //! or when it broke off. What is timed: from the request's head to the last byte of the answer. Streams that end when
 //! somebody leaves (upgrades, server-sent events) are timed to the head of the answer, or every percentile would be
 //! theirs. A request whose client left before the answer is neither an error nor timed.
 
+pub mod mapping;
 pub mod proxy;
+pub mod reading;
+pub mod scrape;
+pub mod selector;
+pub mod spread;
+pub mod statsd;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

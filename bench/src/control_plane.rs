@@ -46,6 +46,12 @@ impl ControlPlane {
         Self::start_on(programs, &data, agents).await
     }
 
+    /// Where the operator's token is.
+    #[must_use]
+    pub fn operator_token(&self) -> PathBuf {
+        self.data.join("operator-token")
+    }
+
     /// What it says about itself, in Prometheus' text format.
     ///
     /// # Errors

@@ -31,7 +31,11 @@ async fn list(api: &Api, path: &str) -> Result<Vec<Entry>> {
     items.iter().rev().map(|body| Ok(Entry { at: moment(&body["at"])?, body: body.clone() })).collect()
 }
 
-fn moment(value: &Value) -> Result<i64> {
+/// A time of the API in Unix milliseconds.
+///
+/// # Errors
+/// It is none.
+pub fn moment(value: &Value) -> Result<i64> {
     let text = value.as_str().context("an entry without a time")?;
     Ok(text.parse::<jiff::Timestamp>().context("not a time")?.as_millisecond())
 }

@@ -1,7 +1,7 @@
 //! Measures what the product promises, with what ships, and says how far it is from what is possible.
 //!
-//! What flows through: a measurement ([`injection`], [`agent`], [`fleet`], [`reaction`], [`push`], [`policy`], [`store`],
-//! [`codec`]) starts the release binaries as processes of their own, or calls a crate in this one, and returns
+//! What flows through: a measurement ([`injection`], [`agent`], [`canary`], [`fleet`], [`reaction`], [`push`], [`policy`],
+//! [`store`], [`codec`]) starts the release binaries as processes of their own, or calls a crate in this one, and returns
 //! [`figure::Figure`]s: what was promised, what came out, and what a peer or the bare operating system needs for the same
 //! in the same run. [`report::Report`] prints them as one table, with the [`machine`] they were taken on.
 //!
@@ -14,12 +14,14 @@
 pub mod agent;
 pub mod agents;
 pub mod bare_endpoint;
+pub mod canary;
 pub mod codec;
 pub mod control_plane;
 pub mod figure;
 pub mod fleet;
 pub mod history;
 pub mod injection;
+pub mod keys;
 pub mod machine;
 pub mod peers;
 pub mod policy;

@@ -8,7 +8,7 @@ use outrigger_bench::machine::Machine;
 use outrigger_bench::programs::Programs;
 use outrigger_bench::report::Report;
 use outrigger_bench::stage::Stage;
-use outrigger_bench::{agent, bare_endpoint, codec, fleet, injection, policy, push, reaction, store};
+use outrigger_bench::{agent, bare_endpoint, canary, codec, fleet, injection, keys, policy, push, reaction, store};
 use tokio::task::spawn_blocking;
 
 use crate::cli::{Cli, Command};
@@ -66,6 +66,11 @@ impl Run<'_> {
             let figures = agent::measure(&self.programs, self.directory).await;
             self.keep("agent", figures);
         }
+        if wanted(Command::Canary) {
+            progress("canary");
+            let figures = canary::measure(&self.programs, self.directory).await;
+            self.keep("canary", figures);
+        }
         if wanted(Command::Policy) {
             self.keep_blocking("policy", policy::measure).await;
         }
@@ -76,6 +81,11 @@ impl Run<'_> {
             progress("store");
             let figures = store::measure(self.directory).await;
             self.keep("store", figures);
+        }
+        if wanted(Command::Keys) {
+            progress("keys");
+            let figures = keys::measure(&self.programs, self.directory).await;
+            self.keep("keys", figures);
         }
         if [Command::Fleet, Command::Reaction, Command::Push].into_iter().any(wanted) {
             self.measure_on_stage(wanted).await;

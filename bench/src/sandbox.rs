@@ -1,9 +1,11 @@
-//! One real agent on a real control plane: what is measured for a single sandbox.
+//! Real agents on a real control plane: what is measured for a sandbox, or for a few.
 
 use std::path::Path;
 
-use anyhow::Result;
-use serde_json::json;
+use anyhow::{Context as _, Result};
+use outrigger_tests::Api;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::control_plane::ControlPlane;
@@ -15,6 +17,7 @@ use crate::stage::{join_token, variables};
 #[derive(Debug)]
 pub struct Sandbox {
     control_plane: ControlPlane,
+    environment: String,
     deployment: String,
 }
 
@@ -22,12 +25,46 @@ impl Sandbox {
     /// # Errors
     /// The control plane does not come up or refuses.
     pub async fn new(programs: &Programs, data: &Path) -> Result<Self> {
+        Self::deploying(programs, data, json!({})).await
+    }
+
+    /// With `changes` put over the deployment's usual specification.
+    ///
+    /// # Errors
+    /// The control plane does not come up or refuses.
+    pub async fn deploying(programs: &Programs, data: &Path, changes: Value) -> Result<Self> {
         let control_plane = ControlPlane::start(programs, data).await?;
-        let (project, _) = control_plane.api.project_with(variables()).await?;
-        let external = json!({ "driver": "dry-run", "replicas": { "min": 0, "max": 10, "initial": 0 } });
+        let (project, environment) = control_plane.api.project_with(variables()).await?;
+        let mut external = json!({ "driver": "dry-run", "replicas": { "min": 0, "max": 10, "initial": 0 } });
+        if let (Some(external), Value::Object(changes)) = (external.as_object_mut(), changes) {
+            external.extend(changes);
+        }
         let deployment = control_plane.api.deployment(&project, &["unused".to_owned()], external).await?;
         control_plane.api.post(&format!("/api/deployments/{deployment}/start"), json!({})).await?;
-        Ok(Self { control_plane, deployment })
+        Ok(Self { control_plane, environment, deployment })
+    }
+
+    #[must_use]
+    pub fn api(&self) -> &Api {
+        &self.control_plane.api
+    }
+
+    /// What the API says below the deployment.
+    ///
+    /// # Errors
+    /// The API refuses.
+    pub async fn get(&self, rest: &str) -> Result<Value> {
+        self.api().get(&format!("/api/deployments/{}{rest}", self.deployment)).await
+    }
+
+    /// Sets a variable, and returns the generation.
+    ///
+    /// # Errors
+    /// The API refuses.
+    pub async fn set(&self, key: &str, value: &str) -> Result<u64> {
+        let path = format!("/api/config/environments/{}/variables/{key}", self.environment);
+        let changed = self.api().call(Method::PUT, &path, Some(json!({ "value": value }))).await?;
+        changed["generation"].as_u64().context("a change without a generation")
     }
 
     /// # Errors
@@ -48,13 +85,31 @@ impl Sandbox {
         command
     }
 
+    /// `outrigger-agent exec` by the operator with its cache in `cache`, up to what comes after its own arguments.
+    ///
+    /// # Errors
+    /// The API refuses, or the operator's token cannot be read.
+    pub async fn exec(&self, programs: &Programs, cache: &Path) -> Result<impl Fn(&[&str]) -> Command + use<>> {
+        let me = self.control_plane.api.get("/api/auth/me").await?;
+        let fingerprint = me["caFingerprint"].as_str().context("the control plane tells no fingerprint")?.to_owned();
+        let token = std::fs::read_to_string(self.control_plane.operator_token())?.trim().to_owned();
+        let (agent, cache) = (programs.agent.clone(), cache.to_owned());
+        let address = self.control_plane.agents.to_string();
+        Ok(move |options: &[&str]| {
+            let mut command = quiet(&agent);
+            command.args(["exec", "--control-plane", &address, "--environment", "production"]).args(options);
+            command.arg("--cache-dir").arg(&cache);
+            command.env("OUTRIGGER_TOKEN", &token).env("OUTRIGGER_CA_FINGERPRINT", &fingerprint);
+            command
+        })
+    }
+
     /// Whether the one agent is connected and its program runs.
     ///
     /// # Errors
     /// The API refuses.
     pub async fn is_ready(&self) -> Result<bool> {
-        let path = format!("/api/deployments/{}/instances", self.deployment);
-        let instances = self.control_plane.api.get(&path).await?;
+        let instances = self.get("/instances").await?;
         let ready = instances.as_array().into_iter().flatten().filter(|instance| instance["ready"] == true);
         Ok(ready.count() == 1)
     }

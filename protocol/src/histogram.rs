@@ -74,7 +74,9 @@ impl LatencyHistogram {
         }
         self.min_us = if was_empty { other.min_us } else { self.min_us.min(other.min_us) };
         self.max_us = self.max_us.max(other.max_us);
-        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+        // What a full bucket did not count is not summed either, or the parts would contradict each other.
+        let most = self.count.saturating_mul(u64::from(self.max_us));
+        self.sum_us = self.sum_us.saturating_add(other.sum_us).min(most);
     }
 
     /// The duration that a share `q` of all recorded durations does not exceed; `q` is clamped to 0..=1.
@@ -148,26 +150,35 @@ impl LatencyHistogram {
         self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(at, count)| (self.first + at, *count))
     }
 
-    /// The occupied buckets in ascending order, as they travel.
-    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u8, u32)> + '_ {
+    /// The occupied buckets in ascending order with their counts, as they travel and are stored. With
+    /// [`sum_us`](Self::sum_us), [`min_us`](Self::min_us) and [`max_us`](Self::max_us) they are the whole histogram.
+    pub fn buckets(&self) -> impl Iterator<Item = (u8, u32)> + '_ {
         self.occupied().map(|(bucket, count)| (u8::try_from(bucket).unwrap_or(u8::MAX), count))
     }
 
-    pub(crate) const fn sum_us(&self) -> u64 {
+    /// All recorded durations together, in microseconds.
+    #[must_use]
+    pub const fn sum_us(&self) -> u64 {
         self.sum_us
     }
 
-    pub(crate) const fn min_us(&self) -> u32 {
+    /// The exact shortest duration in microseconds; 0 when nothing was recorded.
+    #[must_use]
+    pub const fn min_us(&self) -> u32 {
         self.min_us
     }
 
-    pub(crate) const fn max_us(&self) -> u32 {
+    /// The exact longest duration in microseconds; 0 when nothing was recorded.
+    #[must_use]
+    pub const fn max_us(&self) -> u32 {
         self.max_us
     }
 
-    /// A histogram from parts that a peer sent; `None` when they contradict each other. A sum that no such
-    /// values can have is brought to the nearest one that they can.
-    pub(crate) fn from_parts(buckets: &[(u8, u32)], sum_us: u64, min_us: u32, max_us: u32) -> Option<Self> {
+    /// A histogram from parts that a peer sent or a file held; `None` when they contradict each other: buckets that are
+    /// not ascending, empty or none of the [`BUCKETS`], a minimum or maximum outside the first and the last of them. A
+    /// sum that no such values can have is brought to the nearest one that they can.
+    #[must_use]
+    pub fn from_parts(buckets: &[(u8, u32)], sum_us: u64, min_us: u32, max_us: u32) -> Option<Self> {
         let (Some(&(first, _)), Some(&(last, _))) = (buckets.first(), buckets.last()) else {
             return (sum_us == 0 && min_us == 0 && max_us == 0).then(Self::default);
         };
@@ -281,7 +292,7 @@ mod tests {
         histogram.record(Duration::from_micros(5));
         assert_eq!(histogram, before);
         histogram.merge(&before);
-        assert_eq!(histogram.count(), u64::from(u32::MAX));
+        assert_eq!(histogram, before);
     }
 
     #[test]

@@ -123,6 +123,10 @@ ids! {
     IntentId, "int", "an intent";
     /// One version of a project's data key.
     KeyId, "key", "a key";
+    /// A change of an environment that awaits approval.
+    ChangeId, "chg", "a change request";
+    /// How one generation of configuration spreads over the instances of a deployment.
+    RolloutId, "rol", "a rollout";
 }
 
 #[cfg(test)]

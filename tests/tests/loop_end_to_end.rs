@@ -51,8 +51,8 @@ impl Fixture {
         let stopped = || async { Ok((api.get(&path).await?["status"] == "STOPPED").then_some(())) };
         eventually("the deployment is stopped", stopped).await?;
         let forgotten = || async {
-            let config = api.get(&path).await?["config"].clone();
-            Ok((config["running"] == 0 && config["total"] == 0).then_some(()))
+            let status = api.get(&path).await?;
+            Ok((status["config"].is_null() && status["rollout"].is_null()).then_some(()))
         };
         eventually("no instance is said to run its configuration", forgotten).await?;
         self.server.terminate().await?;

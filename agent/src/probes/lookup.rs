@@ -1,7 +1,7 @@
 //! Names of hosts, one at a time.
 //!
 //! Looking one up blocks a thread, and the agent has one to spare, which its connection to the control plane needs as well.
-//! A resolver that hangs holds up one lookup of the probes, never a queue of them.
+//! A resolver that hangs holds up one lookup of each user, never a queue of them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LookupError {
+pub(crate) enum LookupError {
     #[error("cannot resolve `{host}`")]
     Resolve {
         host: String,
@@ -24,7 +24,7 @@ pub(super) enum LookupError {
 
 /// A handle; clones share the one place.
 #[derive(Debug, Clone)]
-pub(super) struct Lookup {
+pub(crate) struct Lookup {
     place: Arc<Semaphore>,
 }
 
@@ -36,7 +36,7 @@ impl Default for Lookup {
 
 impl Lookup {
     /// The first address of a host; one that is an address itself needs no resolver.
-    pub(super) async fn address(&self, host: &str, port: u16) -> Result<SocketAddr, LookupError> {
+    pub(crate) async fn address(&self, host: &str, port: u16) -> Result<SocketAddr, LookupError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(SocketAddr::new(ip, port));
         }

@@ -48,12 +48,17 @@ pub(crate) fn created<T>(data: T) -> Answer<T> {
     Answer { status: StatusCode::CREATED, ..ok(data) }
 }
 
+/// It was understood, and is not done yet.
+pub(crate) fn accepted<T>(data: T) -> Answer<T> {
+    Answer { status: StatusCode::ACCEPTED, ..ok(data) }
+}
+
 pub(crate) fn paged<T>(items: Vec<T>, next: Option<String>) -> Answer<Vec<T>> {
     Answer { page: Some(PageInfo { next }), ..ok(items) }
 }
 
 impl<T> Answer<T> {
-    /// Names the generation that was read, for a later `If-Match`.
+    /// Names the generation, or of other things the revision, that was read: for a later `If-Match`.
     pub(crate) fn at_generation(mut self, generation: u64) -> Self {
         self.generation = Some(generation);
         self

@@ -8,6 +8,9 @@ use outrigger_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::envelope::accepted;
+use crate::shape::change::ChangeRequest;
+
 /// The details name all problems; a sentence with hundreds helps nobody.
 const NAMED_PROBLEMS: usize = 5;
 
@@ -24,7 +27,8 @@ impl Detail {
     }
 }
 
-/// A failure. The layers put request id and time to it and write the envelope.
+/// A failure, or something else that a route answers instead of what it is for. The layers put request id and time to a
+/// failure and write the envelope.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
@@ -33,6 +37,8 @@ pub(crate) struct ApiError {
     pub(crate) error: String,
     pub(crate) details: Vec<Detail>,
     pub(crate) retry_after_seconds: Option<u32>,
+    /// No failure: what was asked for is not published before somebody approves it.
+    awaiting: Option<Box<ChangeRequest>>,
 }
 
 /// The body of a failure.
@@ -55,11 +61,17 @@ pub(crate) struct Failure {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, error: impl Into<String>) -> Self {
-        Self { status, code, error: error.into(), details: Vec::new(), retry_after_seconds: None }
+        Self { status, code, error: error.into(), details: Vec::new(), retry_after_seconds: None, awaiting: None }
     }
 
     pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("not found: {what}"))
+    }
+
+    /// The answer of every route whose change has to be approved.
+    fn awaiting(change: ChangeRequest) -> Self {
+        let error = Self::new(StatusCode::ACCEPTED, "awaits_approval", "the change awaits approval");
+        Self { awaiting: Some(Box::new(change)), ..error }
     }
 
     pub(crate) fn unauthorized(why: &str) -> Self {
@@ -120,6 +132,9 @@ impl ApiError {
 /// Carries the failure to the layers in an extension; the body is written there.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        if let Some(change) = self.awaiting {
+            return accepted(*change).into_response();
+        }
         let mut response = self.status.into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -142,10 +157,14 @@ impl From<CatalogError> for ApiError {
                 "forbidden",
                 format!("forbidden: this needs the role {} or a higher one", need.name()),
             ),
+            error @ CatalogError::OperatorOnly => {
+                Self::new(StatusCode::FORBIDDEN, "forbidden", format!("forbidden: {error}"))
+            }
             CatalogError::Validation(problems) => {
                 Self::validation(problems.into_iter().map(|p| Detail::new(p.field, p.problem)).collect())
             }
             CatalogError::Conflict { what } => Self::conflict(what),
+            CatalogError::AwaitsApproval(held) => Self::awaiting(ChangeRequest::from(*held)),
             CatalogError::IdempotencyMismatch => Self::new(
                 StatusCode::CONFLICT,
                 "idempotency_mismatch",
@@ -193,6 +212,6 @@ mod tests {
     fn a_key_that_is_used_up_is_a_conflict_that_says_what_to_do() {
         let error = ApiError::from(CatalogError::KeyExhausted { limit: 1 << 32 });
         assert_eq!((error.status, error.code), (StatusCode::CONFLICT, "key_exhausted"));
-        assert!(error.error.contains("4294967296") && error.error.contains("new project"), "{}", error.error);
+        assert!(error.error.contains("4294967296") && error.error.contains("keys rotate"), "{}", error.error);
     }
 }

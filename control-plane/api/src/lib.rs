@@ -21,4 +21,4 @@ mod state;
 mod text;
 
 pub use routes::{openapi, router};
-pub use state::{ApiState, Readiness, StoreProbe};
+pub use state::{ApiState, NextMasterKey, Readiness, StoreProbe};

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod changes;
 mod deployments;
 mod description;
 mod environments;
@@ -9,9 +10,12 @@ mod files;
 mod generations;
 mod health;
 mod instances;
+mod keys;
 mod metrics;
 mod policies;
 mod projects;
+mod rollouts;
+mod templates;
 mod variables;
 
 use axum::Router;
@@ -67,13 +71,17 @@ fn guarded() -> OpenApiRouter<ApiState> {
         .merge(projects::routes())
         .merge(environments::routes())
         .merge(variables::routes())
+        .merge(changes::routes())
         .merge(generations::routes())
         .merge(files::routes())
         .merge(deployments::routes())
+        .merge(rollouts::routes())
         .merge(instances::routes())
         .merge(metrics::routes())
         .merge(policies::routes())
+        .merge(templates::routes())
         .merge(audit::routes())
+        .merge(keys::routes())
 }
 
 /// Which part of a list.

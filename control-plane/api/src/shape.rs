@@ -6,16 +6,20 @@
 pub(crate) mod account;
 pub(crate) mod apply;
 pub(crate) mod audit;
+pub(crate) mod change;
 pub(crate) mod decision;
 pub(crate) mod deployment;
 pub(crate) mod environment;
 pub(crate) mod file;
 pub(crate) mod history;
 pub(crate) mod instance;
+pub(crate) mod key;
 pub(crate) mod metric;
 pub(crate) mod policy;
 pub(crate) mod probe;
 pub(crate) mod project;
+pub(crate) mod rollout;
+pub(crate) mod template;
 
 use crate::error::{ApiError, Detail};
 

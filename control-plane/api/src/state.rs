@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use futures_util::future::BoxFuture;
 use outrigger_catalog::Catalog;
 use outrigger_engine::Engine;
 use outrigger_ingest::Ingest;
+use outrigger_secrets::MasterKey;
 use outrigger_store::SharedStore;
 
 /// Whether the control plane takes work, for `/readyz` and for refusing mutations while it drains.
@@ -46,6 +48,29 @@ pub struct ApiState {
     pub readiness: Readiness,
     /// What an agent outside is told to connect to, in the command beside a join token.
     pub agents_address: String,
+    pub next_master_key: NextMasterKey,
+}
+
+/// Where the master key is to be had that is to take the place of the present one. No request ever carries it.
+#[derive(Clone)]
+pub struct NextMasterKey(Arc<dyn Fn() -> BoxFuture<'static, Result<MasterKey, String>> + Send + Sync>);
+
+impl NextMasterKey {
+    /// `load` reads the key, or says in a sentence why there is none.
+    #[must_use]
+    pub fn new(load: impl Fn() -> BoxFuture<'static, Result<MasterKey, String>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(load))
+    }
+
+    pub(crate) async fn load(&self) -> Result<MasterKey, String> {
+        (self.0)().await
+    }
+}
+
+impl std::fmt::Debug for NextMasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NextMasterKey")
+    }
 }
 
 /// The part of the store that the API may see.

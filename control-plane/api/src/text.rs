@@ -55,6 +55,18 @@ pub(crate) fn write_hex(bytes: &[u8]) -> String {
     })
 }
 
+/// 32 bytes as [`write_hex`] writes them.
+pub(crate) fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if text.len() != 2 * hash.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +76,16 @@ mod tests {
         assert_eq!(parse_duration("366d"), Some(LONGEST));
         for bad in ["367d", "99999999999d", "soon"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_hash_reads_back_and_nothing_else_does() {
+        let hash = std::array::from_fn(|at| at.to_le_bytes()[0].wrapping_mul(37));
+        assert_eq!(parse_hash(&write_hex(&hash)), Some(hash));
+        let short = write_hex(&hash[1..]);
+        for bad in ["", short.as_str(), &"+1".repeat(32), &"é".repeat(32)] {
+            assert_eq!(parse_hash(bad), None, "{bad}");
         }
     }
 

@@ -37,16 +37,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Conflict`] when the e-mail address has an account.
     pub async fn register(&self, new: NewAccount, origin: Origin) -> Result<(User, SecretString), CatalogError> {
-        let email = normalize_email(&new.email);
-        let name = if new.name.trim().is_empty() { email.clone() } else { new.name.trim().to_owned() };
-        let mut problems = Problems::default();
-        problems.email(&email);
-        problems.password(new.password.expose());
-        if name != email {
-            problems.name("name", &name);
-        }
-        problems.into_result()?;
-
+        let (email, name) = checked(&new)?;
         let taken = || CatalogError::conflict("an account with this e-mail address exists");
         if self.row::<Address>(keys::email(&email)).await?.is_some() {
             return Err(taken());
@@ -62,6 +53,28 @@ impl Catalog {
         let token = tokens::issue(&mut draft, organization, Some(id), Some(SESSION_TTL));
         draft.audit(AuditAction::Create, organization, "registered");
         if self.commit(draft).await? { Ok((user, token)) } else { Err(taken()) }
+    }
+
+    /// Makes an account for somebody in the actor's organisation. Owner.
+    ///
+    /// # Errors
+    /// [`CatalogError::Conflict`] when the e-mail address has an account.
+    pub async fn add_user(&self, actor: &Actor, new: NewAccount, role: Role) -> Result<User, CatalogError> {
+        actor.require(Role::Owner)?;
+        let (email, name) = checked(&new)?;
+        let taken = || CatalogError::conflict("an account with this e-mail address exists");
+        if self.row::<Address>(keys::email(&email)).await?.is_some() {
+            return Err(taken());
+        }
+        let password = Some(self.hashing().hash(new.password).await?);
+        let (now, organization) = (self.now(), actor.organization);
+        let user = User { id: UserId::new(now, random()), organization, email, name, role, created_at: now };
+        let mut draft = self.draft(actor);
+        draft.when(Compare::Absent(keys::email(&user.email)));
+        draft.put(keys::email(&user.email), &Address { organization, user: user.id });
+        draft.put(keys::user(organization, user.id), &UserRow { user: user.clone(), password });
+        draft.audit(AuditAction::Create, user.id, &format!("user with the role {}", role.name()));
+        if self.commit(draft).await? { Ok(user) } else { Err(taken()) }
     }
 
     /// A new organisation and its owner.
@@ -255,3 +268,17 @@ fn hash(password: &SecretString) -> Result<String, CatalogError> {
 fn failed(error: impl std::fmt::Display) -> CatalogError {
     CatalogError::Hashing { reason: error.to_string() }
 }
+/// The e-mail address and the name of a new account.
+fn checked(new: &NewAccount) -> Result<(String, String), CatalogError> {
+    let email = normalize_email(&new.email);
+    let name = if new.name.trim().is_empty() { email.clone() } else { new.name.trim().to_owned() };
+    let mut problems = Problems::default();
+    problems.email(&email);
+    problems.password(new.password.expose());
+    if name != email {
+        problems.name("name", &name);
+    }
+    problems.into_result()?;
+    Ok((email, name))
+}
+

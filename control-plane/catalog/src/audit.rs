@@ -5,18 +5,19 @@ mod verify;
 
 use std::time::Duration;
 
-use outrigger_protocol::id::{OrganizationId, ProjectId};
+use outrigger_protocol::id::{DeploymentId, OrganizationId, ProjectId};
 use outrigger_protocol::time::UnixMillis;
-use outrigger_secrets::AuditKeys;
 use outrigger_store::{Direction, SharedLink};
 
-pub(crate) use chain::AuditHead;
+pub(crate) use chain::{AuditHead, Signers};
 pub use verify::{AuditFault, AuditVerification};
 
 use crate::catalog::{Catalog, READ, decode};
 use crate::error::CatalogError;
+use crate::keyring::Keyring;
 use crate::keys;
-use crate::model::{Actor, AuditAction, AuditEntry, Role};
+use crate::model::{Actor, AuditAction, AuditEntry, Deployment, Role};
+use crate::mutation::Draft;
 use crate::page::{Listing, Page};
 
 /// Entries that one read with a filter looks at, at most; a page may then be short and still have a next one.
@@ -118,13 +119,20 @@ impl Catalog {
         Ok(Listing::new(items, reached.as_ref().map(<[u8; 8]>::as_slice)))
     }
 
-    /// The keys of an organisation's audit log.
-    pub(crate) fn audit_keys(&self, organization: OrganizationId) -> AuditKeys {
-        AuditKeys::derive(self.master(), organization)
+    /// Has a draft tell of what happens in the project of a deployment, as long as anything is known of it.
+    pub(crate) async fn concerns_deployment(&self, draft: &mut Draft, id: DeploymentId) -> Result<(), CatalogError> {
+        let organization = draft.organization();
+        for key in [keys::deployment(organization, id), keys::gone_deployment(organization, id)] {
+            if let Some(row) = self.row::<Deployment>(key).await? {
+                draft.concerns(row.value.spec.project);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// What makes entries part of an organisation's audit log.
-    pub(crate) fn audit_link(&self, organization: OrganizationId) -> SharedLink {
-        SharedLink::new(chain::Chain { organization, keys: self.audit_keys(organization) })
+    pub(crate) fn audit_link(&self, keyring: &Keyring, organization: OrganizationId) -> SharedLink {
+        SharedLink::new(chain::Chain::new(keyring, organization))
     }
 }

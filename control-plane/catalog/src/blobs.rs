@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::catalog::{Catalog, READ};
 use crate::error::CatalogError;
 use crate::keys;
+use crate::mutation::MAX_ATTEMPTS;
 
 const BLOB: &str = "installation secret";
 /// Well below what a value may be; keys and certificates are a few kilobytes.
@@ -33,21 +34,35 @@ impl Catalog {
         if made.len() > MAX_BLOB_BYTES {
             return Err(CatalogError::invalid("blob", format!("must have at most {MAX_BLOB_BYTES} bytes")));
         }
-        let sealed =
-            seal_blob(self.master(), label, &made).map_err(|source| CatalogError::Seal { row: BLOB, source })?;
         let key = keys::blob(label);
-        let transaction = Transaction::new().when(Compare::Absent(key.clone())).put(key, sealed);
-        match self.store().commit(transaction).await {
-            Ok(_) => Ok(SecretBytes::from(made)),
-            Err(StoreError::Conflict { .. }) => self.blob(label).await?.ok_or(CatalogError::NotFound { what: BLOB }),
-            Err(error) => Err(CatalogError::store("storing an installation secret")(error)),
+        for _ in 0..MAX_ATTEMPTS {
+            let keyring = self.keyring();
+            let sealed = seal_blob(keyring.sealing(), label, &made)
+                .map_err(|source| CatalogError::Seal { row: BLOB, source })?;
+            let transaction = Transaction::new().when(keyring.unchanged()).when(Compare::Absent(key.clone()));
+            match self.store().commit(transaction.put(key.clone(), sealed)).await {
+                Ok(_) => return Ok(SecretBytes::from(made)),
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(CatalogError::store("storing an installation secret")(error)),
+            }
+            // Either somebody was faster, or the master key is another one now.
+            if let Some(present) = self.blob(label).await? {
+                return Ok(present);
+            }
+            self.renew_keyring(&keyring).await?;
         }
+        Err(CatalogError::Overloaded)
     }
 
     async fn blob(&self, label: &str) -> Result<Option<SecretBytes>, CatalogError> {
-        let Some(entry) = self.store().get(&keys::blob(label)).await.map_err(READ)? else { return Ok(None) };
-        open_blob(self.master(), label, &entry.value)
-            .map(|plain| Some(SecretBytes::from(plain)))
-            .map_err(|source| CatalogError::Open { row: BLOB, source })
+        loop {
+            let keyring = self.keyring();
+            let Some(entry) = self.store().get(&keys::blob(label)).await.map_err(READ)? else { return Ok(None) };
+            match keyring.open(|master| open_blob(master, label, &entry.value)) {
+                Ok(plain) => return Ok(Some(SecretBytes::from(plain))),
+                Err(_) if self.renew_keyring(&keyring).await? => {}
+                Err(source) => return Err(CatalogError::Open { row: BLOB, source }),
+            }
+        }
     }
 }

@@ -1,19 +1,20 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use outrigger_protocol::time::UnixMillis;
-use outrigger_secrets::{KeyCheck, MasterKey};
 use outrigger_store::{
-    Compare, Direction, Entry, Key, KeyRange, LogName, RangeOptions, Revision, SharedStore, StoreError, Transaction,
+    Compare, Direction, Entry, Key, KeyRange, LogName, RangeOptions, Revision, SharedStore, StoreError,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::accounts::Hashing;
 use crate::error::{CatalogError, OpenError};
+use crate::keyring::{Keyring, MasterKeys};
 use crate::keys;
 use crate::model::{Actor, Role};
 use crate::page::{Listing, Page};
-use crate::record::{self, KeyCheckRow, Record};
+use crate::record::{self, Record};
+use crate::rotation::Rotations;
 
 /// What time it is, for everything the catalog does.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -26,9 +27,11 @@ pub struct Catalog {
 
 struct Inner {
     store: SharedStore,
-    master: MasterKey,
+    /// Empty only while the catalog is being opened.
+    keyring: OnceLock<RwLock<Arc<Keyring>>>,
     clock: Clock,
     hashing: Hashing,
+    rotations: Rotations,
 }
 
 impl fmt::Debug for Catalog {
@@ -53,25 +56,26 @@ impl<T> Row<T> {
 }
 
 impl Catalog {
-    /// Opens the catalog of a store. An empty store is given the key check of `master`.
+    /// Opens the catalog of a store. An empty store is given the key check of the current master key.
     ///
     /// # Errors
-    /// [`OpenError::WrongMasterKey`] when another key protects the store, [`OpenError::MissingKeyCheck`] when it has
-    /// content and nothing says which. Neither changes anything.
-    pub async fn open(store: SharedStore, master: MasterKey, clock: Clock) -> Result<Self, OpenError> {
-        let catalog = Self { inner: Arc::new(Inner { store, master, clock, hashing: Hashing::default() }) };
-        if catalog.is_empty().await? {
-            catalog.write_key_check().await?;
-        }
-        // Read back even when it was just written: another process may have been faster, with another key.
-        match catalog.row::<KeyCheckRow>(keys::key_check()).await? {
-            None => Err(OpenError::MissingKeyCheck),
-            Some(row) if KeyCheck::verify(catalog.master(), &row.value.0) => Ok(catalog),
-            Some(_) => Err(OpenError::WrongMasterKey),
-        }
+    /// [`OpenError::WrongMasterKey`] when another key protects the store, [`OpenError::HalfRotated`] when two do and one
+    /// of them is not there, [`OpenError::MissingKeyCheck`] when it has content and nothing says which. None of them
+    /// changes anything.
+    pub async fn open(store: SharedStore, keys: impl Into<MasterKeys>, clock: Clock) -> Result<Self, OpenError> {
+        let inner = Inner {
+            store,
+            keyring: OnceLock::new(),
+            clock,
+            hashing: Hashing::default(),
+            rotations: Rotations::default(),
+        };
+        let catalog = Self { inner: Arc::new(inner) };
+        catalog.unlock(&keys.into()).await?;
+        Ok(catalog)
     }
 
-    async fn is_empty(&self) -> Result<bool, CatalogError> {
+    pub(crate) async fn is_empty(&self) -> Result<bool, CatalogError> {
         for space in [keys::all_of_installation(), keys::tenants()] {
             let options = RangeOptions::default().limit(1);
             let page = self.store().range(KeyRange::prefix(&space), options).await.map_err(READ)?;
@@ -82,24 +86,24 @@ impl Catalog {
         Ok(true)
     }
 
-    async fn write_key_check(&self) -> Result<(), CatalogError> {
-        let check =
-            KeyCheck::create(self.master()).map_err(|source| CatalogError::Seal { row: KeyCheckRow::ROW, source })?;
-        let transaction = Transaction::new()
-            .when(Compare::Absent(keys::key_check()))
-            .put(keys::key_check(), record::encode(&KeyCheckRow(check)));
-        match self.store().commit(transaction).await {
-            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(CatalogError::store("creating the key check")(error)),
-        }
-    }
-
     pub(crate) fn store(&self) -> &SharedStore {
         &self.inner.store
     }
 
-    pub(crate) fn master(&self) -> &MasterKey {
-        &self.inner.master
+    /// The master keys of now. Whoever seals with them says so to the transaction: see [`crate::keyring`].
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        let keyring = self.inner.keyring.get().expect("a catalog is not given away before it is unlocked");
+        Arc::clone(&keyring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_keyring(&self, keyring: Keyring) {
+        let keyring = Arc::new(keyring);
+        let slot = self.inner.keyring.get_or_init(|| RwLock::new(Arc::clone(&keyring)));
+        *slot.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+    }
+
+    pub(crate) fn rotations(&self) -> &Rotations {
+        &self.inner.rotations
     }
 
     pub(crate) fn hashing(&self) -> &Hashing {
@@ -239,6 +243,11 @@ impl Actor {
 /// When the operating system has no random source, which leaves nothing that could go on safely.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the operating system provides randomness");
+    fill_random(&mut bytes);
     bytes
+}
+
+/// As [`random`], for as many bytes as a secret needs.
+pub(crate) fn fill_random(bytes: &mut [u8]) {
+    SystemRandom::new().fill(bytes).expect("the operating system provides randomness");
 }

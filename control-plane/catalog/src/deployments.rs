@@ -275,6 +275,7 @@ impl Catalog {
             draft.delete(row.key.clone());
             draft.delete(fence);
             draft.delete(keys::home::deployment(id));
+            draft.delete_below(&keys::rollout_states(organization, id));
             draft.delete(keys::deployment_of_project(organization, spec.project, id));
             draft.delete(keys::deployment_of_environment(organization, spec.environment, id));
             for policy in policies_of(spec) {

@@ -59,6 +59,7 @@ impl Catalog {
         let issued = self
             .mutate(actor, Role::Developer, "create join token", async |mut draft| {
                 let row = self.live_deployment(organization, deployment).await?;
+                draft.concerns(row.value.spec.project);
                 draft.when(outrigger_store::Compare::Present(row.key));
                 if let Some(id) = instance {
                     let row = self.instance_row(organization, deployment, id).await?;
@@ -139,6 +140,7 @@ impl Catalog {
                 return Ok(Decided::Already(Attempt::Granted(EnrollGrant { agent, first_time: false })));
             }
             draft.event(&misuse(&draft, &row.value.info));
+            self.concerns_deployment(&mut draft, row.value.info.deployment).await?;
             draft.audit(AuditAction::Failure, token, "a used join token was presented by another key");
             return draft.then(Attempt::UsedByOther);
         }
@@ -147,6 +149,7 @@ impl Catalog {
         }
         let deployment = self.live_deployment(organization, row.value.info.deployment).await?;
         let agent = self.grant(&mut draft, &row, &deployment, key_fingerprint).await?;
+        draft.concerns(deployment.value.spec.project);
         draft.audit(AuditAction::Enroll, agent.id, &format!("as the agent of {}", agent.instance));
         draft.then(Attempt::Granted(EnrollGrant { agent, first_time: true }))
     }
@@ -240,6 +243,7 @@ impl Catalog {
                 return Ok(Decided::Already(()));
             }
             draft.replace(&row, &Agent { revoked: true, ..row.value.clone() });
+            self.concerns_deployment(&mut draft, row.value.deployment).await?;
             draft.audit(AuditAction::Update, id, "revoked");
             draft.then(())
         })

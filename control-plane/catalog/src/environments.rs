@@ -6,13 +6,13 @@ use outrigger_store::{Compare, Revision};
 use crate::catalog::{Catalog, Row, random};
 use crate::error::CatalogError;
 use crate::keys;
-use crate::model::{Actor, AuditAction, Environment, Role, Stage};
-use crate::mutation::Decided;
+use crate::model::{Actor, AuditAction, ChangeKind, Environment, Risk, Role, Stage};
+use crate::mutation::{Decided, Draft};
 use crate::page::{Listing, Page};
 use crate::projects::PROJECT;
-use crate::record::{Empty, ProjectRow};
+use crate::record::{Empty, Outcome, ProjectRow};
 use crate::validate::{DESCRIPTION_BYTES, Problems};
-use crate::variables::{Cause, Publication};
+use crate::variables::{Cause, Publication, Published};
 
 pub(crate) const ENVIRONMENT: &str = "environment";
 
@@ -40,6 +40,8 @@ pub struct EnvironmentUpdate {
     pub is_active: Option<bool>,
     /// `Some(None)`: it extends none any more.
     pub extends: Option<Option<EnvironmentId>>,
+    /// `Some(None)`: no change has to be approved any more.
+    pub approval: Option<Option<Risk>>,
 }
 
 impl Catalog {
@@ -51,43 +53,60 @@ impl Catalog {
     /// reference of another environment would not be clear any more.
     pub async fn create_environment(&self, actor: &Actor, new: NewEnvironment) -> Result<Environment, CatalogError> {
         check(&new.name, &new.description)?;
-        let (new, organization) = (&new, actor.organization);
+        let new = &new;
         self.mutate(actor, Role::Admin, "create environment", async |mut draft| {
-            let parent = keys::project(organization, new.project);
-            self.expect_row::<ProjectRow>(parent.clone(), PROJECT).await?;
-            let name = keys::environment_name(organization, new.project, new.stage, &new.name);
-            if self.row::<Empty>(name.clone()).await?.is_some() {
-                return Err(taken());
+            let mut environment = self.begin_environment(&mut draft, new).await?;
+            let publication = Publication::of(actor, environment.id, "", ChangeKind::Environment);
+            let publication = Publication { cause: Cause::Everything, ..publication };
+            match self.publish_environment(&mut draft, None, &environment, &publication).await? {
+                Published::Generation(generation) => environment.generation = generation.number,
+                // A new one is not protected, and what it would change elsewhere was refused.
+                Published::Nothing | Published::Held(_) => {}
             }
-            if self.environments_of(organization, new.project).await?.len() >= MAX_ENVIRONMENTS {
-                let what = format!("the project has {MAX_ENVIRONMENTS} environments, which is the most");
-                return Err(CatalogError::conflict(what));
-            }
-            let mut environment = Environment {
-                id: EnvironmentId::new(draft.now, random()),
-                project: new.project,
-                stage: new.stage,
-                name: new.name.clone(),
-                description: new.description.clone(),
-                is_active: new.is_active,
-                extends: new.extends,
-                generation: 0,
-                created_at: draft.now,
-                updated_at: draft.now,
-            };
-            draft.when(Compare::Present(parent));
-            draft.when(Compare::Absent(name.clone()));
-            draft.mark(keys::fence(organization, new.project.to_bytes()));
-            draft.mark(name);
-            draft.mark(keys::environment_of(organization, new.project, environment.id));
-            let publication = Publication { actor, root: environment.id, message: "", cause: Cause::Everything };
-            environment.generation = self.publish_environment(&mut draft, None, &environment, &publication).await?;
-            let detail = format!("{} environment {}", new.stage.name(), new.name);
-            draft.concerns(environment.project);
-            draft.audit(AuditAction::Create, environment.id, &detail);
             draft.then(environment)
         })
         .await
+    }
+
+    /// Adds to a draft that a project has one more environment, and tells of it. What is left is to publish it.
+    pub(crate) async fn begin_environment(
+        &self,
+        draft: &mut Draft,
+        new: &NewEnvironment,
+    ) -> Result<Environment, CatalogError> {
+        let organization = draft.organization();
+        let parent = keys::project(organization, new.project);
+        self.expect_row::<ProjectRow>(parent.clone(), PROJECT).await?;
+        let name = keys::environment_name(organization, new.project, new.stage, &new.name);
+        if self.row::<Empty>(name.clone()).await?.is_some() {
+            return Err(taken());
+        }
+        if self.environments_of(organization, new.project).await?.len() >= MAX_ENVIRONMENTS {
+            let what = format!("the project has {MAX_ENVIRONMENTS} environments, which is the most");
+            return Err(CatalogError::conflict(what));
+        }
+        let environment = Environment {
+            id: EnvironmentId::new(draft.now, random()),
+            project: new.project,
+            stage: new.stage,
+            name: new.name.clone(),
+            description: new.description.clone(),
+            is_active: new.is_active,
+            extends: new.extends,
+            generation: 0,
+            approval: None,
+            created_at: draft.now,
+            updated_at: draft.now,
+        };
+        draft.when(Compare::Present(parent));
+        draft.when(Compare::Absent(name.clone()));
+        draft.mark(keys::fence(organization, new.project.to_bytes()));
+        draft.mark(name);
+        draft.mark(keys::environment_of(organization, new.project, environment.id));
+        draft.concerns(environment.project);
+        let detail = format!("{} environment {}", new.stage.name(), new.name);
+        draft.audit(AuditAction::Create, environment.id, &detail);
+        Ok(environment)
     }
 
     /// The environments of a project, oldest first.
@@ -127,12 +146,13 @@ impl Catalog {
         self.expect_row(keys::environment(organization, id), ENVIRONMENT).await
     }
 
-    /// Changes what an environment is called, is for, and extends; its variables are another matter. Admin.
+    /// Changes what an environment is called, is for, and extends, and which changes of it have to be approved; its
+    /// variables are another matter. Admin.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] when the new stage and name are taken;
     /// [`CatalogError::Validation`] when it, or an environment that extends or refers to it, could not be put together
-    /// any more.
+    /// any more; [`CatalogError::AwaitsApproval`] when nothing was changed yet, because somebody else has to approve it.
     pub async fn update_environment(
         &self,
         actor: &Actor,
@@ -140,7 +160,7 @@ impl Catalog {
         update: EnvironmentUpdate,
     ) -> Result<Environment, CatalogError> {
         let (update, organization) = (&update, actor.organization);
-        self.mutate(actor, Role::Admin, "update environment", async |mut draft| {
+        let outcome = self.mutate(actor, Role::Admin, "update environment", async |mut draft| {
             let row = self.environment_row(organization, id).await?;
             let present = &row.value;
             let mut environment = Environment {
@@ -149,50 +169,74 @@ impl Catalog {
                 description: update.description.clone().unwrap_or_else(|| present.description.clone()),
                 is_active: update.is_active.unwrap_or(present.is_active),
                 extends: update.extends.unwrap_or(present.extends),
+                approval: update.approval.unwrap_or(present.approval),
                 ..present.clone()
             };
             check(&environment.name, &environment.description)?;
             if environment == *present {
-                return Ok(Decided::Already(environment));
+                return Ok(Decided::Already(Outcome::Done(environment)));
             }
-            let old_names = (present.stage, present.is_active, present.name.as_str());
-            let name = |of: &Environment| keys::environment_name(organization, of.project, of.stage, &of.name);
-            let (old, new) = (name(present), name(&environment));
-            if old != new {
-                if self.row::<Empty>(new.clone()).await?.is_some() {
-                    return Err(taken());
-                }
-                draft.when(Compare::Absent(new.clone()));
-                draft.delete(old);
-                draft.mark(new);
+            let publication = Publication::of(actor, id, "", ChangeKind::Environment);
+            match self.publish_environment_as(&mut draft, &row, &environment, publication).await? {
+                Published::Held(id) => return draft.then(Outcome::Held(id)),
+                Published::Generation(generation) => environment.generation = generation.number,
+                Published::Nothing => {}
             }
             environment.updated_at = draft.now;
-            let is_renamed = old_names != (environment.stage, environment.is_active, environment.name.as_str());
-            let cause = match (is_renamed, environment.extends != present.extends) {
-                (true, true) => Cause::Everything,
-                (true, false) => Cause::Name,
-                (false, _) => Cause::Content,
-            };
-            let publication = Publication { actor, root: id, message: "", cause };
-            environment.generation =
-                self.publish_environment(&mut draft, Some(&row), &environment, &publication).await?;
+            draft.then(Outcome::Done(environment))
+        });
+        let outcome = outcome.await?;
+        self.settle(actor, outcome).await
+    }
+
+    /// Adds to a draft that an environment is another now, and tells of it. What of it is different says what is published.
+    pub(crate) async fn publish_environment_as(
+        &self,
+        draft: &mut Draft,
+        row: &Row<Environment>,
+        environment: &Environment,
+        publication: Publication<'_>,
+    ) -> Result<Published, CatalogError> {
+        let (organization, present) = (draft.organization(), &row.value);
+        let name = |of: &Environment| keys::environment_name(organization, of.project, of.stage, &of.name);
+        let (old, new) = (name(present), name(environment));
+        if old != new {
+            if self.row::<Empty>(new.clone()).await?.is_some() {
+                return Err(taken());
+            }
+            draft.when(Compare::Absent(new.clone()));
+            draft.delete(old);
+            draft.mark(new);
+        }
+        let names = |of: &Environment| (of.stage, of.is_active, of.name.clone());
+        let cause = match (names(present) != names(environment), environment.extends != present.extends) {
+            (true, true) => Cause::Everything,
+            (true, false) => Cause::Name,
+            (false, _) => Cause::Content,
+        };
+        let publication = Publication { cause, ..publication };
+        let published = self.publish_environment(draft, Some(row), environment, &publication).await?;
+        if !matches!(published, Published::Held(_)) {
             let detail = format!("{} environment {}", environment.stage.name(), environment.name);
             draft.concerns(environment.project);
-            draft.audit(AuditAction::Update, id, &detail);
-            draft.then(environment)
-        })
-        .await
+            draft.audit(AuditAction::Update, environment.id, &detail);
+        }
+        Ok(published)
     }
 
     /// Deletes an environment with all its generations. Admin.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] while a deployment that is not destroyed uses it, or an
-    /// environment extends or refers to it, which is named.
+    /// environment extends or refers to it, which is named, and while it is protected.
     pub async fn delete_environment(&self, actor: &Actor, id: EnvironmentId) -> Result<(), CatalogError> {
         let organization = actor.organization;
         self.mutate(actor, Role::Admin, "delete environment", async |mut draft| {
             let row = self.environment_row(organization, id).await?;
+            if row.value.approval.is_some() {
+                let what = "changes of the environment have to be approved: to delete it, have that ended first";
+                return Err(CatalogError::conflict(what));
+            }
             self.detach_environment(&mut draft, &row.value).await?;
             let fence = keys::fence(organization, id.to_bytes());
             let users = self.row::<Empty>(fence.clone()).await?;

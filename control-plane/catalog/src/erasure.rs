@@ -4,7 +4,7 @@
 //! one transaction can delete. A mark says that they are still to go. The work is begun at once, and whatever a crash
 //! interrupts is finished by [`Catalog::sweep`](crate::Catalog::sweep).
 
-use outrigger_protocol::id::{EnvironmentId, OrganizationId};
+use outrigger_protocol::id::{ChangeId, EnvironmentId, OrganizationId};
 use outrigger_store::{Key, KeyRange, RangeOptions, Transaction};
 
 use crate::catalog::{Catalog, READ};
@@ -21,6 +21,7 @@ impl Catalog {
     pub(crate) fn erase_environment(draft: &mut Draft, organization: OrganizationId, id: EnvironmentId) {
         draft.delete(keys::environment(organization, id));
         draft.delete(keys::fence(organization, id.to_bytes()));
+        draft.delete(keys::resealed(organization, id));
         draft.mark(keys::erasure(organization, id));
     }
 
@@ -36,7 +37,12 @@ impl Catalog {
         let marks = self.rows::<Empty>(&keys::erasures(organization), None).await?;
         for mark in &marks {
             let Some(id) = keys::last_id(&mark.key).map(EnvironmentId::from_bytes) else { continue };
-            for table in [keys::variables, keys::old_variables, keys::generations] {
+            for change in self.rows::<Empty>(&keys::open_changes(organization, id), None).await? {
+                let Some(change) = keys::last_id(&change.key).map(ChangeId::from_bytes) else { continue };
+                self.delete_all(&keys::change_values(organization, change)).await?;
+                self.delete_all(&keys::change(organization, change)).await?;
+            }
+            for table in [keys::open_changes, keys::variables, keys::old_variables, keys::generations] {
                 self.delete_all(&table(organization, id)).await?;
             }
             let transaction = Transaction::new().delete(mark.key.clone());

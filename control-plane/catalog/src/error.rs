@@ -3,7 +3,7 @@ use std::fmt;
 use outrigger_secrets::{OpenSealedError, SealError};
 use outrigger_store::StoreError;
 
-use crate::model::Role;
+use crate::model::{ReviewedChange, Role};
 use crate::record::RecordError;
 
 /// Why a call of the catalog did nothing. None of the texts holds a secret.
@@ -15,12 +15,18 @@ pub enum CatalogError {
     /// The caller's own organisation, but not the caller's to do.
     #[error("the role {} is needed", need.name())]
     Forbidden { need: Role },
+    /// Concerns the installation, and is for nobody's role.
+    #[error("this is for the operator of the installation")]
+    OperatorOnly,
     /// Everything that is wrong with what was asked, at least one.
     #[error("validation: {}", Problems(.0))]
     Validation(Vec<FieldProblem>),
     /// The state does not allow it, or is no longer what the caller took it for.
     #[error("{what}")]
     Conflict { what: String },
+    /// Nothing was published: it is kept as a change request until somebody else approves it.
+    #[error("the change awaits approval as {}", _0.request.id)]
+    AwaitsApproval(Box<ReviewedChange>),
     #[error("the idempotency key was used for another request")]
     IdempotencyMismatch,
     #[error("{0}")]
@@ -41,15 +47,21 @@ pub enum CatalogError {
     Open { row: &'static str, source: OpenSealedError },
     #[error("the {row} could not be sealed")]
     Seal { row: &'static str, source: SealError },
-    /// The key has sealed as many values as its nonces allow. Only another project has another key.
+    /// The key has sealed as many values as its nonces allow.
     #[error(
-        "the project's data key has sealed {limit} values, which is all that it is good for; keep further secrets in a \
-         new project, which has a key of its own"
+        "the project's data key has sealed {limit} values, which is all that it is good for; an operator has to replace \
+         it: `outrigger keys rotate --project ID`"
     )]
     KeyExhausted { limit: u64 },
+    /// Another process has replaced the master key by one that this process does not have.
+    #[error("the master key was replaced, and this process has the old one: start it again with the new one")]
+    MasterKeyReplaced,
     /// A stored component is not what its digest says.
     #[error("the stored policy component is damaged")]
     DamagedComponent,
+    /// The operating system gives no randomness that a secret could be made of.
+    #[error("a random secret could not be made")]
+    Randomness { source: outrigger_templates::ApplyError },
     /// Hashing a password failed; says nothing of the password.
     #[error("hashing failed: {reason}")]
     Hashing { reason: String },
@@ -123,8 +135,25 @@ impl fmt::Display for Problems<'_> {
 /// Why the catalog of a database could not be opened. The database is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the master key is not the one that protects this database")]
-    WrongMasterKey,
+    #[error(
+        "the master key is not the one that protects this database{}",
+        name.as_ref().map_or_else(String::new, |name| format!(", which is {name}"))
+    )]
+    WrongMasterKey {
+        /// What the right one is called, if that is known.
+        name: Option<String>,
+    },
+    /// A rotation of the master key was begun and is not over: there are things under each of the two keys.
+    #[error(
+        "the master key is being replaced, and of the two keys that are needed until that is over the {missing} one, \
+         {name}, is missing"
+    )]
+    HalfRotated {
+        /// `old` or `new`.
+        missing: &'static str,
+        /// What it is called, or that it has no name.
+        name: String,
+    },
     /// The database has content but no key check: it is not a catalog's, or its beginning was lost.
     #[error("the database has content, but nothing says which master key protects it")]
     MissingKeyCheck,

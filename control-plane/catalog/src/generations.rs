@@ -127,6 +127,7 @@ fn beginning(environment: &Environment) -> Generation {
         environment: environment.id,
         number: 0,
         author: String::new(),
+        approver: None,
         message: String::new(),
         created_at: environment.created_at,
         content_hash: Plaintext::default().hash(),

@@ -66,7 +66,7 @@ fn is_kept(row: &IdempotencyRow, now: UnixMillis) -> bool {
     now.since(row.at) < KEPT_FOR
 }
 
-fn label(organization: OrganizationId, subject: &str, key: &str, operation: &str) -> String {
+pub(crate) fn label(organization: OrganizationId, subject: &str, key: &str, operation: &str) -> String {
     format!("idempotency/{organization}/{subject}/{operation}/{key}")
 }
 
@@ -83,20 +83,23 @@ impl Catalog {
         }
         let subject = actor.subject.to_string();
         let key = keys::idempotency(actor.organization, &subject, &idempotency.key);
-        let present = self.row::<IdempotencyRow>(key.clone()).await?;
-        if let Some(Row { value, .. }) = &present
-            && is_kept(value, self.now())
-        {
+        let present = loop {
+            let keyring = self.keyring();
+            let present = self.row::<IdempotencyRow>(key.clone()).await?;
+            let Some(Row { value, .. }) = present.as_ref().filter(|row| is_kept(&row.value, self.now())) else {
+                break present;
+            };
             if value.request_digest != idempotency.request_digest {
                 return Err(CatalogError::IdempotencyMismatch);
             }
-            if let Some(kept) = value.results.iter().find(|result| result.operation == operation) {
-                let label = label(actor.organization, &subject, &idempotency.key, operation);
-                let plain = open_blob(self.master(), &label, &kept.sealed)
-                    .map_err(|source| CatalogError::Open { row: IdempotencyRow::ROW, source })?;
-                return decode(&plain).map(Promise::Kept);
+            let Some(kept) = value.results.iter().find(|result| result.operation == operation) else { break present };
+            let label = label(actor.organization, &subject, &idempotency.key, operation);
+            match keyring.open(|master| open_blob(master, &label, &kept.sealed)) {
+                Ok(plain) => return decode(&plain).map(Promise::Kept),
+                Err(_) if self.renew_keyring(&keyring).await? => {}
+                Err(source) => return Err(CatalogError::Open { row: IdempotencyRow::ROW, source }),
             }
-        }
+        };
         let (organization, idempotency) = (actor.organization, idempotency.clone());
         Ok(Promise::Open(Box::new(OpenPromise { organization, subject, idempotency, key, present })))
     }
@@ -110,7 +113,7 @@ impl Catalog {
         draft: &mut Draft,
     ) -> Result<(), CatalogError> {
         let plain = zeroize::Zeroizing::new(record::encode(value).to_vec());
-        let sealed = seal_blob(self.master(), &promise.label(operation), &plain)
+        let sealed = seal_blob(draft.keyring(self).sealing(), &promise.label(operation), &plain)
             .map_err(|source| CatalogError::Seal { row: IdempotencyRow::ROW, source })?;
         let mut results = promise.results(draft.now).unwrap_or_default().to_vec();
         results.push(KeptResult { operation: operation.to_owned(), sealed });

@@ -155,6 +155,7 @@ impl Catalog {
             {
                 draft.event(event);
             }
+            self.concerns_deployment(&mut draft, intent.deployment).await?;
             draft.audit(action, intent.instance, &detail);
             draft.then(changed)
         })
@@ -196,6 +197,7 @@ impl Catalog {
                 message: message.to_owned(),
                 decision: None,
             });
+            self.concerns_deployment(&mut draft, gone.deployment).await?;
             draft.audit(AuditAction::Delete, id, &format!("lost: {message}"));
             draft.then(gone)
         })
@@ -221,10 +223,11 @@ impl Catalog {
                 return Ok(Decided::Already(row.value));
             }
             let deployment = self.live_deployment(organization, row.value.deployment).await?;
-            draft.when(Compare::Present(deployment.key));
+            draft.when(Compare::Present(deployment.key.clone()));
             draft.mark(keys::fence(organization, row.value.deployment.to_bytes()));
             let back = Instance { phase: InstancePhase::Running, updated_at: draft.now, ..row.value.clone() };
             draft.replace(&row, &back);
+            draft.concerns(deployment.value.spec.project);
             draft.audit(AuditAction::Update, id, "came back");
             draft.then(back)
         })
@@ -248,6 +251,7 @@ impl Catalog {
                     if outside.is_empty() {
                         return Ok(Decided::Already(0));
                     }
+                    self.concerns_deployment(&mut draft, deployment).await?;
                     let later = outside.split_off(outside.len().min(REVOKED_AT_ONCE));
                     for row in &outside {
                         self.retire_agent(&mut draft, &row.value).await?;

@@ -11,12 +11,17 @@
 //! | `token` | token | bearer token, hashed |
 //! | `project` | project | project |
 //! | `data-key` | project, key | wrapped data key |
-//! | `data-key-use` | project, key, environment | encryptions so far |
+//! | `data-key-use` | project, key, environment, or the key itself | encryptions so far, by whom the count is kept |
+//! | `rotation` | project | the last rotation of its data key: how far it is |
+//! | `resealed` | environment | written whenever versions of its variables are sealed anew where they lie |
 //! | `environment` | environment | environment |
 //! | `environment-of` | project, environment | (index) |
 //! | `environment-name` | project, stage, name | environment (uniqueness) |
 //! | `environment-graph` | project | written whenever it changes which environments there are and what they are made of |
 //! | `environment-dependent` | project, environment, dependent | (index) whose effective content depends on it |
+//! | `change` | change | change of an environment that awaits approval, or did |
+//! | `change-open` | environment, change | (index) those that are not decided |
+//! | `change-value` | change, name | the version of a variable that it would write |
 //! | `generation` | environment, number | generation: who, when, and which version of each variable |
 //! | `variable` | environment, name | the newest version of a variable |
 //! | `variable-old` | environment, name, generation | a version that a later generation replaced |
@@ -25,6 +30,9 @@
 //! | `deployment-of-project` | project, deployment | (index) |
 //! | `deployment-of-environment` | environment, deployment | (index) |
 //! | `decision` | deployment | the latest decision, with its repeats |
+//! | `rollout` | deployment, rollout | how a generation spread, for people; the newest ones are kept |
+//! | `rollout-home` | rollout | its deployment |
+//! | `rollout-state` | deployment, number | chunk of everything that the newest rollout knows |
 //! | `instance` | deployment, instance | instance |
 //! | `instance-home` | instance | its deployment |
 //! | `intent` | intent | intent that is not finished |
@@ -32,6 +40,10 @@
 //! | `agent` | agent | agent |
 //! | `policy`, `policy-digest`, `policy-chunk` | policy / digest / policy, number | uploaded component |
 //! | `policy-use` | policy, deployment | (index) |
+//! | `template` | id | template of the organisation's own, without its variables |
+//! | `template-document` | id | all of such a template |
+//! | `template-name` | name | (uniqueness) |
+//! | `template-use` | id | how often the organisation applied a template, official ones included |
 //! | `idempotency` | subject, key | request digest and sealed results |
 //! | `fence` | parent's id | written whenever a child is added: see [`fence`] |
 //! | `erase` | environment | rows that are still to be deleted |
@@ -45,7 +57,8 @@
 //!
 //! | installation table | rest of the key | value |
 //! |---|---|---|
-//! | `key-check` | | which master key protects this database |
+//! | `key-check` | | which master key protects this database, and which one takes its place |
+//! | `rotation` | | the last rotation of the master key: how far it is |
 //! | `operator` | | the operator's organisation and user |
 //! | `blob` | label | sealed bytes |
 //! | `organization` | organisation | (index) |
@@ -54,8 +67,8 @@
 //! | `policy`, `policy-digest`, `policy-chunk` | as above | built-in policies |
 
 use outrigger_protocol::id::{
-    AgentId, DeploymentId, EnvironmentId, InstanceId, IntentId, JoinTokenId, KeyId, OrganizationId, PolicyId,
-    ProjectId, TokenId, UserId,
+    AgentId, ChangeId, DeploymentId, EnvironmentId, InstanceId, IntentId, JoinTokenId, KeyId, OrganizationId, PolicyId,
+    ProjectId, RolloutId, TokenId, UserId,
 };
 use outrigger_store::{Key, KeyBuilder, LogName};
 
@@ -78,6 +91,16 @@ fn installation(table: &str) -> KeyBuilder {
 /// All tenants' rows.
 pub(crate) fn tenants() -> Key {
     Key::builder().array(TENANT).build()
+}
+
+/// Everything of one tenant.
+pub(crate) fn tenant_rows(organization: OrganizationId) -> Key {
+    Key::builder().array(TENANT).array(&organization.to_bytes()).build()
+}
+
+/// Whose a row is; nobody's when it is the installation's.
+pub(crate) fn organization_of(key: &Key) -> Option<OrganizationId> {
+    key.reader_after(&tenants())?.array().ok().map(OrganizationId::from_bytes)
 }
 
 /// What a row of interest to a watcher is about.
@@ -126,6 +149,14 @@ rows! {
     tenant data_key_uses_of_project(project: ProjectId) = "data-key-use";
     tenant data_key_uses(project: ProjectId, id: KeyId) = "data-key-use";
     tenant data_key_use(project: ProjectId, id: KeyId, environment: EnvironmentId) = "data-key-use";
+    tenant all_data_key_uses() = "data-key-use";
+    /// What a rotation has encrypted is counted apart from what environments' changes have: each count has one writer.
+    tenant data_key_use_of_rotation(project: ProjectId, id: KeyId, rotation: KeyId) = "data-key-use";
+    tenant all_data_keys() = "data-key";
+    tenant rotations() = "rotation";
+    tenant rotation(project: ProjectId) = "rotation";
+    /// Whoever moves versions aside relies on it: what was read is still how they are sealed.
+    tenant resealed(environment: EnvironmentId) = "resealed";
     tenant environment(id: EnvironmentId) = ENVIRONMENT;
     tenant environments_of(project: ProjectId) = "environment-of";
     tenant environment_of(project: ProjectId, id: EnvironmentId) = "environment-of";
@@ -136,6 +167,11 @@ rows! {
     tenant dependents_of_project(project: ProjectId) = "environment-dependent";
     tenant dependents(project: ProjectId, environment: EnvironmentId) = "environment-dependent";
     tenant dependent(project: ProjectId, environment: EnvironmentId, id: EnvironmentId) = "environment-dependent";
+    tenant changes() = "change";
+    tenant change(id: ChangeId) = "change";
+    tenant open_changes(environment: EnvironmentId) = "change-open";
+    tenant open_change(environment: EnvironmentId, id: ChangeId) = "change-open";
+    tenant change_values(id: ChangeId) = "change-value";
     tenant generations(environment: EnvironmentId) = "generation";
     tenant variables(environment: EnvironmentId) = "variable";
     tenant old_variables(environment: EnvironmentId) = "variable-old";
@@ -148,6 +184,10 @@ rows! {
     tenant deployments_of_environment(environment: EnvironmentId) = "deployment-of-environment";
     tenant deployment_of_environment(environment: EnvironmentId, id: DeploymentId) = "deployment-of-environment";
     tenant latest_decision(deployment: DeploymentId) = "decision";
+    tenant rollouts(deployment: DeploymentId) = "rollout";
+    tenant rollout(deployment: DeploymentId, id: RolloutId) = "rollout";
+    tenant rollout_home(id: RolloutId) = "rollout-home";
+    tenant rollout_states(deployment: DeploymentId) = "rollout-state";
     tenant all_instances() = "instance";
     tenant instances(deployment: DeploymentId) = "instance";
     tenant instance(deployment: DeploymentId, id: InstanceId) = "instance";
@@ -158,6 +198,10 @@ rows! {
     tenant agent(id: AgentId) = "agent";
     tenant policy_uses(policy: PolicyId) = "policy-use";
     tenant policy_use(policy: PolicyId, deployment: DeploymentId) = "policy-use";
+    tenant templates() = "template";
+    tenant template_documents() = "template-document";
+    tenant template_names() = "template-name";
+    tenant template_uses() = "template-use";
     tenant idempotencies() = "idempotency";
     tenant audit_head() = "audit-head";
     tenant erasures() = "erase";
@@ -191,6 +235,30 @@ pub(crate) fn old_variable(
     generation: u64,
 ) -> Key {
     old_variables(organization, environment).extend().text(name).u64(generation).build()
+}
+
+pub(crate) fn template(organization: OrganizationId, id: &str) -> Key {
+    templates(organization).extend().text(id).build()
+}
+
+pub(crate) fn template_document(organization: OrganizationId, id: &str) -> Key {
+    template_documents(organization).extend().text(id).build()
+}
+
+pub(crate) fn template_name(organization: OrganizationId, name: &str) -> Key {
+    template_names(organization).extend().text(name).build()
+}
+
+pub(crate) fn template_use(organization: OrganizationId, id: &str) -> Key {
+    template_uses(organization).extend().text(id).build()
+}
+
+pub(crate) fn change_value(organization: OrganizationId, change: ChangeId, name: &str) -> Key {
+    change_values(organization, change).extend().text(name).build()
+}
+
+pub(crate) fn rollout_state(organization: OrganizationId, deployment: DeploymentId, number: u64) -> Key {
+    rollout_states(organization, deployment).extend().u64(number).build()
 }
 
 pub(crate) fn idempotency(organization: OrganizationId, subject: &str, key: &str) -> Key {
@@ -251,12 +319,20 @@ pub(crate) fn key_check() -> Key {
     installation("key-check").build()
 }
 
+pub(crate) fn master_rotation() -> Key {
+    installation("rotation").build()
+}
+
 pub(crate) fn operator() -> Key {
     installation("operator").build()
 }
 
+pub(crate) fn blobs() -> Key {
+    installation("blob").build()
+}
+
 pub(crate) fn blob(label: &str) -> Key {
-    installation("blob").text(label).build()
+    blobs().extend().text(label).build()
 }
 
 pub(crate) fn email(address: &str) -> Key {

@@ -12,7 +12,7 @@
 //! | role | may |
 //! |---|---|
 //! | viewer | read, except secrets |
-//! | developer | change variables, deployments, join tokens, policies; run a program with an environment |
+//! | developer | change variables, deployments, join tokens, policies, templates; run a program with an environment |
 //! | admin | create, change and delete projects and environments, reveal secrets, revoke agents |
 //! | owner | as admin; the operator and the control plane act as owners |
 //!
@@ -30,7 +30,8 @@
 //! **Secrets.** A variable that is marked secret, or is so by its kind, is sealed under its project's data key for its
 //! exact place (organisation, project, environment, name, generation, key). Data keys are wrapped by the master key,
 //! which never touches the storage; [`Catalog::open`] refuses a master key that is not the one that protects the
-//! database, and never makes up for a missing one.
+//! database, and never makes up for a missing one. Keys of both kinds are replaced while everything goes on
+//! (`rotation.rs`); what is sealed is committed only while the key that it is sealed under is the one to be used.
 //!
 //! What must never be true: a plaintext secret in a row, an error or an audit entry; a change without its audit entry;
 //! a generation of an environment that is used twice or goes back; one whose content hash is not that of what it is put
@@ -51,6 +52,7 @@ mod export;
 mod generations;
 mod idempotency;
 mod instances;
+mod keyring;
 mod keys;
 pub mod model;
 mod mutation;
@@ -59,7 +61,10 @@ mod policies;
 mod projects;
 mod record;
 mod retention;
+mod rollouts;
+mod rotation;
 mod scaling;
+mod templates;
 mod tokens;
 mod validate;
 mod variables;
@@ -73,11 +78,18 @@ pub use environments::{EnvironmentUpdate, NewEnvironment};
 pub use error::{CatalogError, EnrollError, FieldProblem, OpenError, Unauthenticated};
 pub use generations::GENERATIONS_KEPT;
 pub use instances::IntentOutcome;
+pub use keyring::MasterKeys;
 pub use page::{DEFAULT_LIMIT, Listing, MAX_LIMIT, Page};
 pub use policies::{MAX_COMPONENT_BYTES, NewPolicy};
 pub use projects::{NewProject, ProjectUpdate};
 pub use record::RecordError;
 pub use retention::Swept;
+pub use rollouts::{ROLLOUTS_KEPT, SaveRollout};
+pub use rotation::{DueKey, RotationStep};
 pub use scaling::{DECISIONS_KEPT, EVENTS_KEPT, MAX_EFFECTS, Recorded, ScalingRecord};
+pub use templates::MAX_TEMPLATES;
 pub use validate::MAX_REPLICAS;
-pub use variables::{At, EffectiveVariable, Import, ImportMode, Imported, Reference, Side};
+pub use variables::{
+    Approval, At, CHANGE_TTL, EffectiveVariable, Import, ImportMode, Imported, MAX_OPEN_CHANGES, Reference, Restored,
+    Side, TemplateApplication,
+};

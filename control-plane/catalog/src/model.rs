@@ -5,6 +5,7 @@
 
 mod account;
 mod actor;
+mod approval;
 mod audit;
 mod decision;
 mod deployment;
@@ -13,9 +14,13 @@ mod event;
 mod instance;
 mod policy;
 mod project;
+mod rollout;
+mod template;
+mod rotation;
 
 pub use account::*;
 pub use actor::*;
+pub use approval::*;
 pub use audit::*;
 pub use decision::*;
 pub use deployment::*;
@@ -24,3 +29,6 @@ pub use event::*;
 pub use instance::*;
 pub use policy::*;
 pub use project::*;
+pub use rollout::*;
+pub use template::*;
+pub use rotation::*;

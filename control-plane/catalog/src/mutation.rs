@@ -6,6 +6,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::sync::Arc;
 
 use outrigger_protocol::id::{AuditId, OrganizationId, ProjectId};
 use outrigger_protocol::time::UnixMillis;
@@ -15,6 +16,7 @@ use outrigger_store::{Compare, Key, KeyRange, LogName, LogPosition, Op, SharedLi
 use crate::catalog::{Catalog, Row, random};
 use crate::error::CatalogError;
 use crate::idempotency::Promise;
+use crate::keyring::Keyring;
 use crate::keys;
 use crate::model::{Actor, AuditAction, AuditEntry, Origin, Role};
 use crate::record::{self, Empty, Record};
@@ -45,6 +47,8 @@ pub(crate) struct Draft {
     /// The project that the entries tell of.
     project: Option<ProjectId>,
     entries: Vec<AuditEntry>,
+    /// The master keys that something in it was made with.
+    keyring: Option<Arc<Keyring>>,
 }
 
 /// What came of deciding.
@@ -68,6 +72,7 @@ impl Draft {
             bounded: Vec::new(),
             project: None,
             entries: Vec::new(),
+            keyring: None,
         }
     }
 
@@ -113,7 +118,11 @@ impl Draft {
     }
 
     pub(crate) fn delete_below(&mut self, prefix: &Key) {
-        self.ops.push(Op::DeleteRange(KeyRange::prefix(prefix)));
+        self.delete_range(KeyRange::prefix(prefix));
+    }
+
+    pub(crate) fn delete_range(&mut self, range: KeyRange) {
+        self.ops.push(Op::DeleteRange(range));
     }
 
     pub(crate) fn append<R: Record>(&mut self, log: LogName, record: &R) {
@@ -155,9 +164,22 @@ impl Draft {
         });
     }
 
+    /// Forgets everything that the draft was to do. What it relied on it does not rely on any more.
+    pub(crate) fn start_over(&mut self) {
+        *self = Self {
+            keyring: self.keyring.take(),
+            ..Self::new(self.now, self.organization, std::mem::take(&mut self.actor), std::mem::take(&mut self.origin))
+        };
+    }
+
     /// What is told from now on happens in this project.
     pub(crate) fn concerns(&mut self, project: ProjectId) {
         self.project = Some(project);
+    }
+
+    /// The master keys for what the draft holds: one and the same for all of it.
+    pub(crate) fn keyring(&mut self, catalog: &Catalog) -> Arc<Keyring> {
+        Arc::clone(self.keyring.get_or_insert_with(|| catalog.keyring()))
     }
 
     pub(crate) fn then<T>(self, value: T) -> Result<Decided<T>, CatalogError> {
@@ -165,15 +187,19 @@ impl Draft {
     }
 
     /// The entries go last: where they stand among the operations says nothing, and the other appends keep their places.
-    fn transaction(self, audit: &SharedLink) -> Transaction {
+    fn transaction(&self, keyring: &Keyring, audit: &SharedLink) -> Transaction {
         let (log, head) = (keys::audit_log(self.organization), keys::audit_head(self.organization));
-        let transaction = self.compares.into_iter().fold(Transaction::new(), Transaction::when);
-        let transaction = self.ops.into_iter().fold(transaction, Transaction::op);
+        let transaction = Transaction::new().when(keyring.unchanged());
+        let transaction = self.compares.iter().cloned().fold(transaction, Transaction::when);
+        let transaction = self.ops.iter().cloned().fold(transaction, Transaction::op);
         self.entries.iter().fold(transaction, |transaction, entry| {
             transaction.append_linked(log.clone(), head.clone(), record::encode(entry), audit)
         })
     }
 }
+
+/// The compare in [`Draft::transaction`] that the master keys are what they were.
+const KEYRING_COMPARE: usize = 0;
 
 impl Catalog {
     /// Runs a mutation on an actor's behalf: once, whatever an idempotency key sees repeated.
@@ -244,22 +270,34 @@ impl Catalog {
         Draft::new(self.now(), actor.organization, actor.subject.to_string(), actor.origin.clone())
     }
 
-    /// Commits a draft. Says whether it happened: it does not when what it relied on has changed.
+    /// Commits a draft. Says whether it happened: it does not when what it relied on has changed. A draft that relied on
+    /// nothing always happens.
     pub(crate) async fn commit(&self, mut draft: Draft) -> Result<bool, CatalogError> {
         let bounded = std::mem::take(&mut draft.bounded);
-        let audit = self.audit_link(draft.organization);
-        match self.store().commit(draft.transaction(&audit)).await {
-            Ok(committed) => {
-                for (append, log, kept) in bounded {
-                    if let Some(position) = committed.log_positions.get(append) {
-                        self.trim(&log, *position, kept).await;
+        for _ in 0..MAX_ATTEMPTS {
+            let keyring = draft.keyring.clone().unwrap_or_else(|| self.keyring());
+            let audit = self.audit_link(&keyring, draft.organization);
+            match self.store().commit(draft.transaction(&keyring, &audit)).await {
+                Ok(committed) => {
+                    for (append, log, kept) in bounded {
+                        if let Some(position) = committed.log_positions.get(append) {
+                            self.trim(&log, *position, kept).await;
+                        }
+                    }
+                    return Ok(true);
+                }
+                Err(StoreError::Conflict { index: KEYRING_COMPARE }) => {
+                    self.renew_keyring(&keyring).await?;
+                    // What was made with the old keys has to be made again; the log is only signed anew.
+                    if draft.keyring.is_some() {
+                        return Ok(false);
                     }
                 }
-                Ok(true)
+                Err(StoreError::Conflict { .. }) => return Ok(false),
+                Err(error) => return Err(CatalogError::store("committing")(error)),
             }
-            Err(StoreError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(CatalogError::store("committing")(error)),
         }
+        Err(CatalogError::Overloaded)
     }
 
     /// Every so many appends, deletes what is no longer kept. A failure is no failure of the mutation, which has

@@ -1,7 +1,8 @@
 //! Projects, each with the data key that its secrets are sealed under.
 
 use outrigger_protocol::id::{KeyId, OrganizationId, ProjectId};
-use outrigger_secrets::{DataKey, ENCRYPTIONS_PER_KEY};
+use outrigger_secrets::{DataKey, ENCRYPTIONS_PER_KEY, MasterKey, OpenSealedError};
+use outrigger_store::Revision;
 
 use crate::catalog::{Catalog, random};
 use crate::error::CatalogError;
@@ -54,7 +55,7 @@ impl Catalog {
         .await
     }
 
-    fn add_data_key(
+    pub(crate) fn add_data_key(
         &self,
         draft: &mut Draft,
         organization: OrganizationId,
@@ -62,7 +63,7 @@ impl Catalog {
     ) -> Result<KeyId, CatalogError> {
         let key = DataKey::generate(KeyId::new(draft.now, random()));
         let wrapped = key
-            .wrap(self.master(), organization, project)
+            .wrap(draft.keyring(self).sealing(), organization, project)
             .map_err(|source| CatalogError::Seal { row: DataKeyRow::ROW, source })?;
         let row = DataKeyRow { id: key.id(), wrapped, created_at: draft.now };
         draft.put(keys::data_key(organization, project, key.id()), &row);
@@ -145,6 +146,7 @@ impl Catalog {
             draft.delete(keys::environment_graph(organization, id));
             draft.delete_below(&keys::data_keys(organization, id));
             draft.delete_below(&keys::data_key_uses_of_project(organization, id));
+            draft.delete(keys::rotation(organization, id));
             draft.delete(fence);
             draft.delete(row.key.clone());
             draft.concerns(id);
@@ -156,7 +158,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// How many values have been sealed under a project's data key, of the [`ENCRYPTIONS_PER_KEY`] that it is good
+    /// How many values have been sealed under a project's present data key, of the [`ENCRYPTIONS_PER_KEY`] that it is good
     /// for.
     ///
     /// # Errors
@@ -198,10 +200,44 @@ impl Catalog {
         project: ProjectId,
         id: KeyId,
     ) -> Result<DataKey, CatalogError> {
-        let row = self.expect_row::<DataKeyRow>(keys::data_key(organization, project, id), "data key").await?;
-        DataKey::unwrap(self.master(), organization, project, id, &row.value.wrapped)
-            .map_err(|source| CatalogError::Open { row: DataKeyRow::ROW, source })
+        loop {
+            let keyring = self.keyring();
+            let row = self.expect_row::<DataKeyRow>(keys::data_key(organization, project, id), DataKeyRow::ROW).await?;
+            match keyring.open(|master| unwrap(master, organization, project, &row.value)) {
+                Ok(key) => return Ok(key),
+                Err(_) if self.renew_keyring(&keyring).await? => {}
+                Err(source) => return Err(CatalogError::Open { row: DataKeyRow::ROW, source }),
+            }
+        }
     }
+
+    /// A data key by its id, of now or of when something was read: one that was retired in between opens what was read
+    /// under it.
+    pub(crate) async fn data_key_since(
+        &self,
+        organization: OrganizationId,
+        project: ProjectId,
+        id: KeyId,
+        read_at: Revision,
+    ) -> Result<DataKey, CatalogError> {
+        match self.data_key(organization, project, id).await {
+            Err(CatalogError::NotFound { .. }) => {}
+            present => return present,
+        }
+        let gone = self.row_at::<DataKeyRow>(&keys::data_key(organization, project, id), read_at).await?;
+        let row = gone.ok_or(CatalogError::NotFound { what: DataKeyRow::ROW })?.value;
+        let opened = self.keyring().open(|master| unwrap(master, organization, project, &row));
+        opened.map_err(|source| CatalogError::Open { row: DataKeyRow::ROW, source })
+    }
+}
+
+fn unwrap(
+    master: &MasterKey,
+    organization: OrganizationId,
+    project: ProjectId,
+    row: &DataKeyRow,
+) -> Result<DataKey, OpenSealedError> {
+    DataKey::unwrap(master, organization, project, row.id, &row.wrapped)
 }
 
 fn check(name: &str, description: &str) -> Result<(), CatalogError> {

@@ -6,6 +6,7 @@
 //! beside [`v1`] and a second arm in [`decode`].
 
 mod account;
+mod approval;
 mod audit;
 mod decision;
 mod deployment;
@@ -16,7 +17,11 @@ mod internal;
 mod policy;
 mod probe;
 mod project;
+mod rollout;
+mod rollout_state;
+mod rotation;
 mod scalar;
+mod template;
 #[cfg(test)]
 mod tests;
 mod v1;
@@ -25,11 +30,17 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use approval::{ChangeRow, EnvironmentStep, Outcome, TouchedVariable};
 pub(crate) use internal::{
     Address, Content, DataKeyRow, Empty, GenerationRow, Home, IdempotencyRow, InstanceHome, IssuedJoinToken,
-    JoinTokenRow, KeptAnswer, KeptResult, KeyCheckRow, OperatorRow, OrganizationRow, PolicyOfDigest, ProjectRow,
-    TokenRow, UserRow, Uses, VariableRow,
+    JoinTokenRow, KeptAnswer, KeptResult, KeyCheckRow, NextKeyCheck, OperatorRow, OrganizationRow, PolicyOfDigest,
+    ProjectRow, TokenRow, UserRow, Uses, VariableRow,
 };
+pub(crate) use rollout::RolloutHome;
+pub(crate) use rollout_state::{RolloutStateRow, stored_state, without_words};
+pub(crate) use rotation::RotationRow;
+
+pub(crate) use template::{TemplateDocument, TemplateRow, TemplateUses};
 
 /// The version that rows are written in.
 const VERSION: u8 = 1;
@@ -61,8 +72,13 @@ pub(crate) trait Record: Sized {
 }
 
 pub(crate) fn encode<R: Record>(record: &R) -> Bytes {
+    encode_stored(&record.to_stored())
+}
+
+/// As [`encode`], of what is in its stored form already.
+pub(crate) fn encode_stored<S: Serialize>(stored: &S) -> Bytes {
     let mut bytes = vec![VERSION];
-    serde_json::to_writer(&mut bytes, &record.to_stored())
+    serde_json::to_writer(&mut bytes, stored)
         .expect("records hold texts, numbers and lists of them, which all have a JSON form");
     Bytes::from(bytes)
 }

@@ -14,7 +14,8 @@ use crate::error::CatalogError;
 use crate::idempotency;
 use crate::keys::{self, PolicyShelf};
 use crate::model::{Deployment, Instance, InstancePhase};
-use crate::record::{IdempotencyRow, JoinTokenRow, Record, TokenRow};
+use crate::record::{ChangeRow, IdempotencyRow, JoinTokenRow, Record, TokenRow};
+use crate::variables::keys_of_values;
 
 /// How long a gone instance is still listed, and the identity of its agent known.
 const GONE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -24,6 +25,9 @@ const JOIN_TOKENS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const DESTROYED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// An upload that is older than this was interrupted.
 const UPLOAD_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// How long a change request still tells what became of it.
+const DECIDED_CHANGES_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Rows read at a time.
 const ROWS_AT_ONCE: usize = 500;
@@ -38,6 +42,7 @@ pub struct Swept {
     pub deployments: usize,
     pub environments: usize,
     pub uploads: usize,
+    pub change_requests: usize,
 }
 
 impl Catalog {
@@ -56,6 +61,7 @@ impl Catalog {
             swept.instances += self.sweep_instances(organization, now).await?;
             swept.deployments += self.sweep_deployments(organization, now).await?;
             swept.environments += self.finish_erasures(organization).await?;
+            swept.change_requests += self.sweep_change_requests(organization, now).await?;
             let shelf = PolicyShelf(Some(organization));
             swept.uploads += self.delete_orphaned_chunks(shelf, now.saturating_sub(UPLOAD_TIME)).await?;
         }
@@ -98,8 +104,25 @@ impl Catalog {
             for log in [keys::decision_log(organization, id), keys::event_log(organization, id)] {
                 self.store().trim_log(&log, u64::MAX).await.map_err(CatalogError::store("deleting history"))?;
             }
+            self.forget_rollouts(organization, id).await?;
         }
         self.sweep_table(&prefix, over, |row| vec![keys::latest_decision(organization, row.id)]).await
+    }
+
+    async fn sweep_change_requests(
+        &self,
+        organization: OrganizationId,
+        now: UnixMillis,
+    ) -> Result<usize, CatalogError> {
+        let over = |row: &ChangeRow| match &row.request.decision {
+            Some(decision) => now.since(decision.at) >= DECIDED_CHANGES_KEPT,
+            None => now >= row.request.expires_at,
+        };
+        self.sweep_table(&keys::changes(organization), over, |row| {
+            let open = keys::open_change(organization, row.request.environment, row.request.id);
+            keys_of_values(organization, row).chain([open]).collect()
+        })
+        .await
     }
 
     /// Deletes the rows of a table that are over, each with the rows that lead to it, unless it was written meanwhile.

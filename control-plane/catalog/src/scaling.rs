@@ -89,6 +89,7 @@ impl Catalog {
             let intents = self.plan_effects(&mut draft, organization, id, creates, destroys).await?;
             events.iter().for_each(|event| draft.event(event));
             let detail = format!("{desired} -> {}: {}", decision.to_replicas, decision.reason);
+            draft.concerns(deployment.spec.project);
             draft.audit(AuditAction::Scale, id, &detail);
             draft.then(Recorded { deployment, intents })
         })
@@ -119,6 +120,7 @@ impl Catalog {
                 let intents = self.plan_effects(&mut draft, organization, deployment, creates, destroys).await?;
                 events.iter().for_each(|event| draft.event(event));
                 let detail = format!("{} instances to create, {} to destroy", creates.len(), destroys.len());
+                draft.concerns(row.value.spec.project);
                 draft.audit(AuditAction::Scale, deployment, &detail);
                 draft.then(Recorded { deployment: row.value, intents })
             })
@@ -301,16 +303,28 @@ fn check(
     destroys: &[InstanceId],
     events: &[Event],
 ) -> Result<(), CatalogError> {
-    let foreign = creates.iter().any(|one| (one.organization, one.deployment) != (organization, deployment))
-        || events.iter().any(|one| (one.organization, one.deployment) != (organization, deployment));
-    if foreign {
+    if creates.iter().any(|one| (one.organization, one.deployment) != (organization, deployment)) {
         return Err(CatalogError::NotFound { what: DEPLOYMENT });
     }
+    check_events(deployment, organization, events)?;
     let mut problems = Problems::default();
     let effects = creates.len() + destroys.len();
     problems.require(effects <= MAX_EFFECTS, "replicas", || {
         format!("change by {effects} instances; at most {MAX_EFFECTS} are taken at once")
     });
+    problems.into_result()
+}
+
+/// Whether events are of one deployment of one organisation, and no more than fit beside what else a transaction does.
+pub(crate) fn check_events(
+    deployment: DeploymentId,
+    organization: OrganizationId,
+    events: &[Event],
+) -> Result<(), CatalogError> {
+    if events.iter().any(|one| (one.organization, one.deployment) != (organization, deployment)) {
+        return Err(CatalogError::NotFound { what: DEPLOYMENT });
+    }
+    let mut problems = Problems::default();
     problems.require(events.len() <= MAX_EVENTS, "events", || format!("are {}, more than {MAX_EVENTS}", events.len()));
     problems.into_result()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use outrigger_protocol::limits::START_ONLY_NAMES;
 use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::probe;
+use outrigger_rollout::{InvalidSettings, Problem, Settings};
 use serde::de::IgnoredAny;
 
 use crate::error::{CatalogError, FieldProblem};
@@ -123,6 +124,7 @@ impl Problems {
         self.replicas(spec);
         self.apply(spec.apply);
         self.trial(spec);
+        self.rollout(&spec.rollout);
         probe::check(&spec.probes, |field, problem| self.add(field, problem));
         self.span("sampleInterval", spec.sample_interval, MIN_SAMPLE_INTERVAL, MAX_SAMPLE_INTERVAL);
         self.guards(spec);
@@ -212,6 +214,14 @@ impl Problems {
             self.span("applyStrategy.bakeTime", bake_time, Duration::ZERO, MAX_BAKE_TIME);
         }
         self.variable_names("applyStrategy.needsRestart", &spec.start_only, START_ONLY_NAMES);
+    }
+
+    fn rollout(&mut self, settings: &Settings) {
+        if let Err(InvalidSettings(problems)) = settings.clone().compile() {
+            for Problem { path, problem } in problems {
+                self.add(format!("rollout.{path}"), problem);
+            }
+        }
     }
 
     fn variable_names(&mut self, field: &str, names: &[String], most: usize) {

@@ -1,5 +1,7 @@
 //! Variables: read, changed, revealed, and put together for delivery.
 
+mod application;
+mod approval;
 mod change;
 mod composition;
 mod demands;
@@ -7,15 +9,17 @@ mod directory;
 mod graph;
 mod history;
 mod publish;
+mod restore;
+mod reveal;
 mod transfer;
 mod version;
 
 use std::collections::BTreeMap;
 
-use outrigger_configuration::resolve::{self, Unresolvable};
+use outrigger_configuration::resolve::{self, Layer, Unresolvable};
 use outrigger_protocol::environment::{Environment as Plaintext, VariableKind};
 use outrigger_protocol::id::{EnvironmentId, KeyId, OrganizationId};
-use outrigger_secrets::{Aad, DataKey, SecretString, open};
+use outrigger_secrets::{Aad, DataKey, open};
 use outrigger_store::Revision;
 use zeroize::Zeroizing;
 
@@ -23,17 +27,22 @@ use crate::catalog::{Catalog, Row};
 use crate::environments::ENVIRONMENT;
 use crate::error::CatalogError;
 use crate::keys;
-use crate::model::{Actor, AuditAction, Environment, Generation, Role, SealedValue, Variable};
+use crate::model::{Actor, Environment, Generation, Role, SealedValue, Variable};
 use crate::record::{Content, Record, VariableRow};
 
+pub use application::TemplateApplication;
 pub use history::{At, EffectiveVariable, Reference, Side};
-pub(crate) use publish::{Cause, Publication};
+pub(crate) use approval::keys_of_values;
+pub use approval::{Approval, CHANGE_TTL, MAX_OPEN_CHANGES};
+pub(crate) use publish::{Cause, Publication, Published};
+pub use restore::Restored;
 pub use transfer::{Import, ImportMode, Imported};
 
 const VARIABLE: &str = "variable";
 
 /// An environment with the newest version of each of its variables, all of one moment.
 struct Snapshot {
+    at: Revision,
     environment: Row<Environment>,
     variables: BTreeMap<String, Row<VariableRow>>,
 }
@@ -47,33 +56,6 @@ impl Catalog {
         actor.require(Role::Viewer)?;
         let snapshot = self.snapshot_at(actor.organization, environment, self.store().revision()).await?;
         Ok(snapshot.variables.into_iter().map(|(key, row)| shown(key, row.value)).collect())
-    }
-
-    /// The value of one variable, secret or not. Admin; the audit log tells of it before the caller has it.
-    ///
-    /// # Errors
-    /// [`CatalogError::NotFound`] for the environment, the variable, or a value that is not set.
-    pub async fn reveal(
-        &self,
-        actor: &Actor,
-        environment: EnvironmentId,
-        key: &str,
-    ) -> Result<SecretString, CatalogError> {
-        actor.require(Role::Admin)?;
-        let organization = actor.organization;
-        let parent = self.environment_row(organization, environment).await?.value;
-        let not_found = || CatalogError::NotFound { what: VARIABLE };
-        // Longer than any name, maybe longer than any key.
-        if key.len() > crate::validate::VARIABLE_NAME_BYTES {
-            return Err(not_found());
-        }
-        let row = self.expect_row::<VariableRow>(keys::variable(organization, environment, key), VARIABLE).await?;
-        let value = Opener::new(self, organization, &parent).open(key, &row.value).await?.ok_or_else(not_found)?;
-        let mut draft = self.draft(actor);
-        draft.concerns(parent.project);
-        draft.audit(AuditAction::Reveal, format_args!("{environment}/{key}"), "revealed the value");
-        self.commit(draft).await?;
-        Ok(SecretString::from(value))
     }
 
     /// The newest generation of an environment with everything in it, inherited and expanded, for delivery to its deployments. A variable that
@@ -111,20 +93,21 @@ impl Catalog {
             let source = crate::record::RecordError::Unknown { field: "name" };
             variables.insert(name.ok_or(CatalogError::Record { row: VariableRow::ROW, source })?, row);
         }
-        Ok(Snapshot { environment, variables })
+        Ok(Snapshot { at: revision, environment, variables })
     }
 }
 
 /// A variable as a reader may see it.
 fn shown(key: String, row: VariableRow) -> Variable {
     let VariableRow { changed_in, content, is_secret, is_required, kind, description, expand, .. } = row;
+    let is_removed = content == Content::Removed;
     let (value, is_set) = match content {
         Content::Plain(text) => (Some(text), true),
         Content::Sealed(_) => (None, true),
-        Content::Unset => (None, false),
+        Content::Unset | Content::Removed => (None, false),
     };
     let is_secret = is_secret || kind == VariableKind::Secret;
-    Variable { key, value, is_set, is_secret, is_required, kind, description, expand, changed_in }
+    Variable { key, value, is_set, is_removed, is_secret, is_required, kind, description, expand, changed_in }
 }
 
 /// What was published could be resolved. That it cannot be now says that it was not written by this release.
@@ -137,12 +120,30 @@ struct Opener<'a> {
     catalog: &'a Catalog,
     organization: OrganizationId,
     environment: &'a Environment,
+    /// When what it opens was read, or a moment before.
+    read_at: Revision,
     keys: Vec<DataKey>,
 }
 
 impl<'a> Opener<'a> {
     fn new(catalog: &'a Catalog, organization: OrganizationId, environment: &'a Environment) -> Self {
-        Self { catalog, organization, environment, keys: Vec::new() }
+        let read_at = catalog.store().revision();
+        Self { catalog, organization, environment, read_at, keys: Vec::new() }
+    }
+
+    /// Of what was read before.
+    fn of(self, read_at: Revision) -> Self {
+        Self { read_at, ..self }
+    }
+
+    /// Has a layer say what a version says.
+    async fn say(&mut self, layer: &mut Layer, name: &str, row: &VariableRow) -> Result<(), CatalogError> {
+        if row.content == Content::Removed {
+            layer.tombstones.push(name.to_owned());
+        } else {
+            layer.variables.push(self.variable(name, row).await?);
+        }
+        Ok(())
     }
 
     /// A variable as the environment writes it, in the clear.
@@ -160,7 +161,7 @@ impl<'a> Opener<'a> {
 
     async fn open(&mut self, name: &str, row: &VariableRow) -> Result<Option<Zeroizing<String>>, CatalogError> {
         match &row.content {
-            Content::Unset => Ok(None),
+            Content::Unset | Content::Removed => Ok(None),
             Content::Plain(text) => Ok(Some(Zeroizing::new(text.clone()))),
             Content::Sealed(sealed) => self.open_sealed(name, sealed).await.map(Some),
         }
@@ -182,7 +183,8 @@ impl<'a> Opener<'a> {
         if let Some(at) = self.keys.iter().position(|key| key.id() == id) {
             return Ok(&self.keys[at]);
         }
-        let key = self.catalog.data_key(self.organization, self.environment.project, id).await?;
+        let project = self.environment.project;
+        let key = self.catalog.data_key_since(self.organization, project, id, self.read_at).await?;
         Ok(self.keys.push_mut(key))
     }
 }

@@ -32,7 +32,7 @@ impl Ambient {
         (self.clock)()
     }
 
-    fn random<const N: usize>(&self) -> [u8; N] {
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         (self.entropy)(&mut bytes);
         bytes

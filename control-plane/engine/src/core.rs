@@ -10,13 +10,14 @@ use outrigger_ingest::Ingest;
 use outrigger_protocol::id::{DeploymentId, OrganizationId};
 use tokio::sync::{Notify, OwnedMutexGuard, broadcast};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::ambient::Ambient;
 use crate::config::EngineConfig;
 use crate::executor::Executor;
 use crate::news::News;
 use crate::policies::PolicyRuntime;
-use crate::push::Pushed;
+use crate::rollouts::Rollouts;
 use crate::reconciler::CrashLoops;
 use crate::stats::Stats;
 
@@ -30,7 +31,9 @@ pub(crate) struct Core {
     pub(crate) stats: Arc<Stats>,
     pub(crate) roster: Roster,
     pub(crate) crash_loops: CrashLoops,
-    pub(crate) pushed: Pushed,
+    pub(crate) rollouts: Rollouts,
+    /// Those of the rollouts.
+    pub(crate) workers: TaskTracker,
     /// Deployments that the scaler should look at.
     pub(crate) pokes: Pokes,
     /// Rung when the reconciler should not wait for its next round.
@@ -64,7 +67,8 @@ impl Core {
             stats: Arc::default(),
             roster: Roster::default(),
             crash_loops: CrashLoops::default(),
-            pushed: Pushed::default(),
+            rollouts: Rollouts::default(),
+            workers: TaskTracker::new(),
             pokes: Pokes::default(),
             reconcile: Notify::new(),
             cancel: CancellationToken::new(),

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use outrigger_catalog::model::{Actor, Deployment, DeploymentSpec, Instance, PolicyBinding, PolicyInfo};
 use outrigger_catalog::{Catalog, FieldProblem};
 use outrigger_drivers::Driver;
-use outrigger_ingest::{Ingest, LiveInstance, Rollout};
+use outrigger_ingest::{Ingest, LiveInstance};
 use outrigger_policy_host::{Evaluation, PolicyHost};
-use outrigger_protocol::id::{DeploymentId, PolicyId};
+use outrigger_protocol::id::{DeploymentId, PolicyId, RolloutId};
+use outrigger_rollout::Command;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -20,9 +21,10 @@ use crate::core::Core;
 use crate::error::{EngineError, StartError};
 use crate::news::News;
 use crate::policies::PolicyRuntime;
+use crate::rollouts::RolloutView;
 use crate::stats::EngineStats;
 use crate::task::{TaskKind, Tasks};
-use crate::{executor, lifecycle, push, readiness, reconciler, scaler};
+use crate::{executor, lifecycle, readiness, reconciler, rollouts, rotation, scaler};
 
 /// Between two sweeps of what is past its time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -47,7 +49,8 @@ pub struct DeploymentView {
     /// Replicas that serve. What joined from outside is none.
     pub ready: u32,
     pub instances: Vec<InstanceView>,
-    pub rollout: Rollout,
+    /// The newest one; `None` unless it is started.
+    pub rollout: Option<RolloutView>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,10 +92,11 @@ impl Engine {
         let engine = Self { core, tasks };
         engine.keep(TaskKind::Executor, executor::run);
         engine.keep(TaskKind::Reconciler, move |core| reconciler::run(core, started));
-        engine.keep(TaskKind::Changes, push::follow_changes);
-        engine.keep(TaskKind::Agents, push::follow_agents);
+        engine.keep(TaskKind::Changes, rollouts::follow_changes);
+        engine.keep(TaskKind::Agents, rollouts::follow_agents);
         engine.keep(TaskKind::Scaler, scaler::run);
         engine.keep(TaskKind::Janitor, sweep);
+        engine.keep(TaskKind::Rotator, rotation::run);
         Ok(engine)
     }
 
@@ -163,13 +167,34 @@ impl Engine {
         lifecycle::delete(&self.core, actor, id).await
     }
 
-    /// Offers the newest configuration to all agents of a running deployment and answers where the rollout stands at
-    /// that moment. Developer.
+    /// Rolls the newest configuration out to a running deployment if that has not begun, asks those again that have
+    /// refused it or were silent, and answers where the rollout stands at that moment. Developer.
     ///
     /// # Errors
     /// [`EngineError::State`] unless it runs.
-    pub async fn push_config(&self, actor: &Actor, id: DeploymentId) -> Result<Rollout, EngineError> {
-        push::push_now(&self.core, actor, id).await
+    pub async fn push_config(&self, actor: &Actor, id: DeploymentId) -> Result<RolloutView, EngineError> {
+        rollouts::push_now(&self.core, actor, id).await
+    }
+
+    /// A rollout, as it is or was.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn rollout(&self, actor: &Actor, id: RolloutId) -> Result<RolloutView, EngineError> {
+        rollouts::read(&self.core, actor, id).await
+    }
+
+    /// Decides about a rollout that is under way. Audited. Developer.
+    ///
+    /// # Errors
+    /// [`EngineError::State`] when the state of the rollout does not allow it.
+    pub async fn command_rollout(
+        &self,
+        actor: &Actor,
+        id: RolloutId,
+        command: Command,
+    ) -> Result<RolloutView, EngineError> {
+        rollouts::command(&self.core, actor, id, command).await
     }
 
     /// How a deployment is doing.
@@ -192,7 +217,8 @@ impl Engine {
             })
             .collect();
         let ready = u32::try_from(replicas).unwrap_or(u32::MAX);
-        Ok(DeploymentView { deployment, ready, instances, rollout: core.ingest.rollout(id) })
+        let rollout = rollouts::view_of(core, actor, &deployment).await?;
+        Ok(DeploymentView { deployment, ready, instances, rollout })
     }
 
     /// Asks a policy about an input that somebody wrote down. Nothing follows from it.
@@ -268,6 +294,8 @@ impl Engine {
     pub async fn drain(&self, deadline: Duration) {
         self.core.cancel.cancel();
         self.tasks.ended().await;
+        self.core.workers.close();
+        self.core.workers.wait().await;
         let left = self.core.executor.len();
         let ended = self.core.executor.ended_within(deadline).await;
         tracing::info!(left, ended, "the engine is drained");

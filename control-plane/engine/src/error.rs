@@ -1,5 +1,4 @@
 use outrigger_catalog::{CatalogError, FieldProblem};
-use outrigger_ingest::IngestError;
 
 /// Why a call of the engine did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +17,6 @@ pub enum EngineError {
     /// The control plane is shutting down.
     #[error("shutting down")]
     Draining,
-    #[error("the configuration could not be pushed")]
-    Push(#[source] IngestError),
     /// A policy that the catalog has cannot be used any more.
     #[error("the policy cannot be loaded: {reason}")]
     UnusablePolicy { reason: String },

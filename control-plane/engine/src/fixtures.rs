@@ -6,6 +6,7 @@ use outrigger_catalog::model::{Deployment, DeploymentSpec, DeploymentStatus, Ins
 use outrigger_protocol::id::{AgentId, DeploymentId, EnvironmentId, InstanceId, OrganizationId, ProjectId};
 use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::time::UnixMillis;
+use outrigger_rollout::{Settings, Strategy};
 use outrigger_scaling::{Combine, GuardConfig};
 
 /// Not on a whole second: whoever cuts time into slots has something to cut.
@@ -28,6 +29,7 @@ pub(crate) fn deployment(status: DeploymentStatus, desired: u32) -> Deployment {
         apply: ApplyStrategy::None,
         start_only: Vec::new(),
         bake_time: None,
+        rollout: Settings::new(Strategy::AllAtOnce),
         probes: Vec::new(),
         allowed_names: Vec::new(),
         http: false,

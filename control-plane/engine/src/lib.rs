@@ -14,7 +14,7 @@
 //!   written down in one transaction with the intents that follow from it.
 //! - The `executor` carries intents out by drivers: bounded, retried, in order per instance.
 //! - The `reconciler` brings back what a crash interrupted, replaces what died, and clears away what nobody wants.
-//! - The `lifecycle` starts and stops deployments; `push` takes new configuration to them.
+//! - The `lifecycle` starts and stops deployments; `rollouts` take new configuration to them.
 //! - `policies` holds the components that were compiled.
 //!
 //! What must never be true: an effect on the outside that was not written down first; two looks at one deployment at
@@ -33,9 +33,10 @@ mod fixtures;
 mod lifecycle;
 mod news;
 mod policies;
-mod push;
 mod readiness;
 mod reconciler;
+mod rollouts;
+mod rotation;
 mod scaler;
 mod stats;
 mod task;
@@ -45,4 +46,5 @@ pub use config::{EngineConfig, ExecutorConfig, ReconcilerConfig, ScalerConfig};
 pub use engine::{DeploymentView, Engine, InstanceView};
 pub use error::{EngineError, StartError};
 pub use news::News;
+pub use rollouts::RolloutView;
 pub use stats::{EngineStats, Timing};

@@ -25,7 +25,7 @@ use outrigger_scaling::Verdict;
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::reconciler::{counts, new_instance};
-use crate::{executor, push, readiness};
+use crate::{executor, readiness, rollouts};
 
 /// How a call of a person is refused before anything is read.
 fn require(core: &Core, actor: &Actor) -> Result<(), EngineError> {
@@ -69,9 +69,7 @@ pub(crate) async fn start(core: &Arc<Core>, actor: &Actor, id: DeploymentId) -> 
     core.crash_loops.forget(id);
     core.roster.enter(id, deployment.organization);
     core.tell_deployment(&begun);
-    let started = provision(core, &actor, &begun).await?;
-    push::begun(core, &started).await;
-    Ok(started)
+    provision(core, &actor, &begun).await
 }
 
 /// Has the first instances made. The caller has the deployment's turn.
@@ -178,7 +176,7 @@ pub(crate) fn forget(core: &Core, id: DeploymentId) {
     core.ingest.forget(id);
     core.roster.leave(id);
     core.crash_loops.forget(id);
-    core.pushed.forget(id);
+    core.rollouts.forget(id);
 }
 
 /// Brings a deployment to another size by somebody's word. The caller has its turn.
@@ -270,7 +268,9 @@ pub(crate) async fn record(
         events: event.clone().into_iter().collect(),
         expect_desired: from,
     };
+    let destroys = record.destroys.clone();
     let recorded = core.catalog.record_scaling(actor, record).await?;
+    rollouts::departing(core, recorded.deployment.id, destroys).await;
     executor::submit(core, recorded.intents, sampled);
     core.tell_decision(decision);
     if let Some(event) = event {

@@ -30,6 +30,8 @@ pub(crate) enum TaskKind {
     Agents,
     /// Deletes what is past its time. Cancelled: dropped; it is still past its time later.
     Janitor,
+    /// Replaces keys. Cancelled: a step is dropped, which has happened or not; the next start goes on from there.
+    Rotator,
 }
 
 impl TaskKind {
@@ -41,6 +43,7 @@ impl TaskKind {
             Self::Changes => "changes",
             Self::Agents => "agents",
             Self::Janitor => "janitor",
+            Self::Rotator => "rotator",
         }
     }
 }

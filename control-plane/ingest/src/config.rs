@@ -64,7 +64,7 @@ pub struct IngestConfig {
     pub windows: usize,
     pub log_retention: LogRetention,
     pub enroll: EnrollLimits,
-    /// How long an agent that is gone is still shown, and waited for by rollouts.
+    /// How long an agent that is gone is still shown.
     pub absent_after: Duration,
     /// Plaintext environments kept in memory for delivery, in bytes of their canonical form.
     pub environments_bytes: usize,

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
+use outrigger_protocol::histogram::LatencyHistogram;
 use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
 use outrigger_protocol::message::{ApplyState, ConfigStatus, ProgramState};
+use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::CloseCode;
 
 use crate::health::InstanceHealth;
-use crate::rollout::Rollout;
 use crate::stats::Reject;
 
-/// Events that are kept for a reader that is behind.
-pub(crate) const BACKLOG: usize = 4096;
+/// Events that are kept for a reader that is behind: what two thousand agents tell in some seconds, each of which is asked
+/// for something all the time and answers an offer besides. About 4 MiB.
+pub(crate) const BACKLOG: usize = 16 * 1024;
 
 /// Why a session is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +67,17 @@ impl SessionEnd {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IngestEvent {
+    /// An agent has its place, and its welcome is on its way. Comes before everything that it says in this session.
     AgentConnected {
         deployment: DeploymentId,
         instance: InstanceId,
         agent: AgentId,
+        /// What it says of itself.
+        status: ConfigStatus,
+        program: ProgramState,
     },
+    /// Comes after the [`AgentConnected`](Self::AgentConnected) of the session that ended and before the next one. A session
+    /// that was replaced by the agent's next one ends without.
     AgentLost {
         deployment: DeploymentId,
         instance: InstanceId,
@@ -93,10 +101,18 @@ pub enum IngestEvent {
         instance: InstanceId,
         health: Arc<InstanceHealth>,
     },
-    /// Every instance has answered the newest generation.
-    RolloutComplete {
+    /// Requests that an instance has done with, counted once: from one accepted batch of samples, and only when there
+    /// were any. The times are this server's, and those of one instance never overlap.
+    Traffic {
         deployment: DeploymentId,
-        rollout: Rollout,
+        instance: InstanceId,
+        since: UnixMillis,
+        until: UnixMillis,
+        /// Answered, or failed without an answer.
+        requests: u64,
+        /// Answers of class 5xx and upstream failures; at most `requests`.
+        errors: u64,
+        latency: Arc<LatencyHistogram>,
     },
     Logs {
         deployment: DeploymentId,

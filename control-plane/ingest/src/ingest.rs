@@ -1,4 +1,4 @@
-//! The handle: start, look, push, stop.
+//! The handle: start, look, offer, stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use outrigger_catalog::model::Deployment;
 use outrigger_catalog::{Catalog, CatalogError};
 use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, JoinTokenId};
 use outrigger_protocol::join_token::JoinToken;
+use outrigger_protocol::message::ConfigRef;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{CloseCode, ServerEndpoint, ServerOptions, TransportError};
 use outrigger_scaling::window::DeploymentWindow;
 use outrigger_secrets::SecretBytes;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 use zeroize::Zeroizing;
@@ -26,7 +27,6 @@ use crate::events::{IngestEvent, SessionEnd};
 use crate::logs::LogLine;
 use crate::presence;
 use crate::registry::LiveInstance;
-use crate::rollout::Rollout;
 use crate::server::{self, Inner};
 use crate::stats::IngestStats;
 
@@ -55,8 +55,6 @@ pub enum IngestError {
     Authority(#[source] AuthorityError),
     #[error("cannot listen for agents")]
     Listen(#[source] TransportError),
-    #[error("cannot push a configuration")]
-    Push(#[source] EnvironmentError),
 }
 
 /// The server's side of the agent wire. Clones are the same server.
@@ -159,15 +157,23 @@ impl Ingest {
         self.inner.forget(deployment);
     }
 
-    /// Makes the newest generation of the deployment's environment its target, offers it to all its agents that do not
-    /// run it, and answers where the rollout stands at that moment; [`watch_rollout`](Self::watch_rollout) tells how it
-    /// goes on. Also tells the agents their settings when those have changed.
+    /// Offers a generation of the deployment's environment to those of its instances that are connected. Returns once it
+    /// is loaded; it is sealed and sent in the background, for many instances of one call on all cores. The answers are
+    /// told as [`IngestEvent::ConfigReport`].
+    ///
+    /// An instance that is not connected is skipped: [`IngestEvent::AgentConnected`] tells when it is. So is one that was
+    /// offered, or has received, something of a higher generation. The same generation may be offered again. The agents'
+    /// settings are not touched: see [`apply_settings`](Self::apply_settings).
     ///
     /// # Errors
-    /// The environment cannot be read.
-    pub async fn push(&self, deployment: &Deployment) -> Result<Rollout, IngestError> {
-        self.inner.push(deployment).await.map_err(IngestError::Push)?;
-        Ok(self.rollout(deployment.id))
+    /// The generation cannot be read, or its content is not the one that `config` names.
+    pub async fn offer(
+        &self,
+        deployment: &Deployment,
+        config: ConfigRef,
+        instances: &[InstanceId],
+    ) -> Result<(), EnvironmentError> {
+        self.inner.offer(deployment, config, instances).await
     }
 
     /// Tells the agents of a deployment their settings (interval, apply strategy, allowed names, probes) when its
@@ -176,28 +182,11 @@ impl Ingest {
         self.inner.apply_settings(deployment);
     }
 
-    /// Where the newest rollout of a deployment stands.
-    #[must_use]
-    pub fn rollout(&self, deployment: DeploymentId) -> Rollout {
-        self.inner.rollouts.read(deployment)
-    }
-
-    /// The newest rollout of a deployment as it moves. A newer push shows in the same watch, with its generation.
-    #[must_use]
-    pub fn watch_rollout(&self, deployment: DeploymentId) -> watch::Receiver<Rollout> {
-        self.inner.rollouts.watch(deployment)
-    }
-
-    /// What happens from now on. A reader that is far behind misses events.
+    /// What happens from now on. A reader that is far behind misses events, and finds in [`live`](Self::live) what they
+    /// came to.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<IngestEvent> {
         self.inner.events.subscribe()
-    }
-
-    /// Tells the agent of an instance to stop its program and leave. Returns whether there was one to tell.
-    pub fn stop_instance(&self, instance: InstanceId, reason: &str) -> bool {
-        let session = self.inner.registry.of_instance(instance).and_then(|peer| peer.session());
-        session.inspect(|session| session.outbox.stop(reason.to_owned())).is_some()
     }
 
     /// Ends the session of an agent that the catalog has revoked. It is not let in again, and from now on neither its

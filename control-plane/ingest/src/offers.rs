@@ -2,19 +2,21 @@
 //!
 //! Each agent gets its own ciphertext. Sealing takes about a tenth of a millisecond, so two thousand agents are sealed
 //! for in chunks on the blocking pool, as many at a time as there are cores; the session's writers send each as it is
-//! ready. A chunk of a rollout that has been overtaken by a newer one is dropped.
+//! ready.
+//!
+//! Offers of different generations to one agent may be under way at the same time, and the higher one may be ready first.
+//! An agent that was offered, or has received, something of a higher generation is not offered a lower one any more.
 
 use std::sync::Arc;
 
-use outrigger_catalog::model::{Actor, Deployment};
-use outrigger_protocol::message::{ConfigOffer, ConfigStatus};
-use outrigger_protocol::seal::{self, SealContext};
-use outrigger_protocol::time::UnixMillis;
-use tracing::{debug, info, warn};
+use outrigger_catalog::model::Deployment;
+use outrigger_protocol::id::InstanceId;
+use outrigger_protocol::message::{ConfigOffer, ConfigRef};
+use outrigger_protocol::seal::{self, SealContext, SealError};
+use tracing::{debug, warn};
 
 use crate::environments::{Effective, EnvironmentError};
-use crate::registry::Peer;
-use crate::rollout::wants;
+use crate::registry::{Peer, PeerState};
 use crate::server::Inner;
 use crate::session::Session;
 use crate::stats::Count;
@@ -25,93 +27,37 @@ const CHUNK: usize = 32;
 type Receiver = (Arc<Peer>, Arc<Session>);
 
 impl Inner {
-    /// Makes the newest generation the target of a deployment and offers it to every agent that does not run it,
-    /// also to those that have refused it before. Returns once the offers are under way.
-    pub(crate) async fn push(self: &Arc<Self>, deployment: &Deployment) -> Result<(), EnvironmentError> {
-        let effective = self.newest(deployment).await?;
-        self.apply_settings(deployment);
-        if !self.begin(deployment, &effective) {
+    /// Offers a generation to those of the instances that are connected. Returns once the offers are under way.
+    pub(crate) async fn offer(
+        self: &Arc<Self>,
+        deployment: &Deployment,
+        config: ConfigRef,
+        instances: &[InstanceId],
+    ) -> Result<(), EnvironmentError> {
+        let receivers = self.receivers(deployment, instances);
+        if receivers.is_empty() {
             return Ok(());
         }
-        let target = effective.config;
-        let receivers: Vec<_> = self
-            .receivers(deployment)
-            .filter(|(peer, _)| peer.with(|known| known.config.running.is_none_or(|runs| runs.hash != target.hash)))
-            .collect();
-        info!(
-            deployment = %deployment.id, generation = target.generation, agents = receivers.len(),
-            "configuration pushed"
-        );
+        let (organization, environment) = (deployment.organization, deployment.spec.environment);
+        let load = || async {
+            let found = self.catalog.effective_at(organization, environment, config.generation).await;
+            found.map(|(_, content)| content)
+        };
+        let effective = self.environments.find(environment, config, self.uptime(), load).await?;
+        let (generation, agents) = (config.generation, receivers.len());
+        debug!(deployment = %deployment.id, generation, agents, "configuration offered");
         self.deliver(effective, receivers);
         Ok(())
     }
 
-    /// Counts an agent that has just come, and offers it the newest generation if it should run it. While its deployment is
-    /// not started it is offered nothing; whoever starts it pushes.
-    pub(crate) async fn greet(
-        self: &Arc<Self>,
-        peer: &Arc<Peer>,
-        session: &Arc<Session>,
-        deployment: &Deployment,
-    ) -> Result<(), EnvironmentError> {
-        if !self.is_started(deployment).await? {
-            let status = peer.with(|known| known.config.clone());
-            self.rollouts.report(peer.deployment, peer.instance, None, &status);
-            return Ok(());
-        }
-        let effective = self.newest(deployment).await?;
-        let target = self.rollouts.target(deployment.id);
-        if target.is_none_or(|target| target.generation < effective.config.generation) {
-            // The first agent to meet a new generation takes the others along.
-            if self.begin(deployment, &effective) {
-                let others = self.receivers(deployment).filter(|(other, _)| !Arc::ptr_eq(other, peer));
-                let others = others.filter(|(other, _)| other.with(|known| wants(effective.config, &known.config)));
-                self.deliver(Arc::clone(&effective), others.collect());
-            }
-        }
-        let status = peer.with(|known| known.config.clone());
-        self.rollouts.report(peer.deployment, peer.instance, None, &status);
-        if wants(effective.config, &status) {
-            self.deliver(effective, vec![(Arc::clone(peer), Arc::clone(session))]);
-        }
-        Ok(())
-    }
-
-    /// Whether a deployment was started, now that its agent has its place: a start that was not seen before that finds the
-    /// agent and pushes to it.
-    async fn is_started(&self, deployment: &Deployment) -> Result<bool, EnvironmentError> {
-        if deployment.status.is_started() {
-            return Ok(true);
-        }
-        let now = self.catalog.deployment(&Actor::system(deployment.organization), deployment.id).await;
-        Ok(now.map_err(EnvironmentError::Read)?.status.is_started())
-    }
-
-    async fn newest(&self, deployment: &Deployment) -> Result<Arc<Effective>, EnvironmentError> {
-        let environment = deployment.spec.environment;
-        self.environments.newest(&self.catalog, deployment.organization, environment, self.uptime()).await
-    }
-
-    /// Returns whether the generation is the deployment's target now.
-    fn begin(&self, deployment: &Deployment, effective: &Effective) -> bool {
-        let members = || -> Vec<(_, ConfigStatus)> {
-            let connected = self.receivers(deployment);
-            connected.map(|(peer, _)| (peer.instance, peer.with(|known| known.config.clone()))).collect()
-        };
-        let target = self.rollouts.begin(deployment.id, effective.config, members, UnixMillis::now());
-        target == effective.config
-    }
-
-    fn receivers(&self, deployment: &Deployment) -> impl Iterator<Item = Receiver> + use<> {
-        let peers = self.registry.of_deployment(deployment.id);
-        peers.into_iter().filter_map(|peer| peer.session().map(|session| (peer, session)))
+    fn receivers(&self, deployment: &Deployment, instances: &[InstanceId]) -> Vec<Receiver> {
+        let peers = instances.iter().filter_map(|instance| self.registry.of_instance(*instance));
+        let peers = peers.filter(|peer| peer.deployment == deployment.id);
+        peers.filter_map(|peer| peer.session().map(|session| (peer, session))).collect()
     }
 
     /// Seals and offers, in the background.
     fn deliver(self: &Arc<Self>, effective: Arc<Effective>, mut receivers: Vec<Receiver>) {
-        if receivers.is_empty() {
-            return;
-        }
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
             while !receivers.is_empty() {
@@ -121,7 +67,7 @@ impl Inner {
                 let (inner, effective) = (Arc::clone(&inner), Arc::clone(&effective));
                 tokio::task::spawn_blocking(move || {
                     for (peer, session) in &chunk {
-                        inner.offer(&effective, peer, session);
+                        inner.offer_to(&effective, peer, session);
                     }
                     drop(permit);
                 });
@@ -129,29 +75,56 @@ impl Inner {
         });
     }
 
-    fn offer(&self, effective: &Effective, peer: &Peer, session: &Session) {
+    fn offer_to(&self, effective: &Effective, peer: &Peer, session: &Arc<Session>) {
         let config = effective.config;
-        if self.rollouts.target(peer.deployment).is_some_and(|target| target.generation > config.generation) {
-            debug!(agent = %peer.agent, generation = config.generation, "offer overtaken");
-            return;
+        let overtaken = || debug!(agent = %peer.agent, generation = config.generation, "offer overtaken");
+        // Also before the work.
+        if !peer.with(|known| may_offer(known, session, config)) {
+            return overtaken();
         }
         let context = SealContext { agent: peer.agent, deployment: peer.deployment, generation: config.generation };
-        let mut nonce = [0; 16];
-        let sealed = seal::seal(&session.seal_key, &effective.plaintext, &context);
-        match (sealed, getrandom::fill(&mut nonce)) {
-            (Ok(sealed), Ok(())) => {
-                self.stats.add(Count::OffersSealed, 1);
-                peer.with(|known| known.offered = Some((config, nonce)));
-                session.outbox.offer(ConfigOffer { config, nonce, sealed });
-            }
-            (Err(error), _) => {
+        let offer = match prepare(effective, session, &context) {
+            Ok(offer) => offer,
+            Err(error) => {
                 self.stats.add(Count::OffersFailed, 1);
-                warn!(agent = %peer.agent, %error, "cannot seal to an agent's key");
+                warn!(agent = %peer.agent, error = &error as &dyn std::error::Error, "no offer for an agent");
+                return;
             }
-            (_, Err(error)) => {
-                self.stats.add(Count::OffersFailed, 1);
-                warn!(agent = %peer.agent, %error, "no randomness for a nonce");
+        };
+        // Noted and handed over under one lock: whoever comes later with a lower generation finds it.
+        let handed_over = peer.with(|known| {
+            let may = may_offer(known, session, config);
+            if may {
+                known.offered = config.generation;
+                session.outbox.offer(offer);
             }
+            may
+        });
+        if handed_over {
+            self.stats.add(Count::OffersSealed, 1);
+        } else {
+            overtaken();
         }
     }
+}
+
+/// Whether the session is still the agent's, and nothing of a higher generation has got there first.
+fn may_offer(known: &PeerState, session: &Arc<Session>, config: ConfigRef) -> bool {
+    let received = known.config.last_received.map_or(0, |received| received.generation);
+    known.is_served_by(session) && known.offered.max(received) <= config.generation
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    #[error("cannot seal to the agent's key")]
+    Seal(#[source] SealError),
+    #[error("no randomness for a nonce")]
+    Nonce(#[source] getrandom::Error),
+}
+
+fn prepare(effective: &Effective, session: &Session, context: &SealContext) -> Result<ConfigOffer, PrepareError> {
+    let sealed = seal::seal(&session.seal_key, &effective.plaintext, context).map_err(PrepareError::Seal)?;
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(PrepareError::Nonce)?;
+    Ok(ConfigOffer { config: effective.config, nonce, sealed })
 }

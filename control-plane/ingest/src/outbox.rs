@@ -28,9 +28,6 @@ struct Pending {
     metrics: Option<BatchId>,
     logs: Option<BatchId>,
     heartbeat: Option<UnixMillis>,
-    stop: Option<String>,
-    /// The agent was told to stop: it wants no new variables.
-    stopping: bool,
     drain: bool,
 }
 
@@ -50,7 +47,7 @@ impl Outbox {
     pub(crate) fn offer(&self, offer: ConfigOffer) {
         self.put(|pending| {
             let waiting = pending.offer.as_ref().map(|waiting| waiting.config.generation);
-            if !pending.stopping && waiting.is_none_or(|waiting| waiting <= offer.config.generation) {
+            if waiting.is_none_or(|waiting| waiting <= offer.config.generation) {
                 pending.offer = Some(Box::new(offer));
             }
         });
@@ -76,15 +73,6 @@ impl Outbox {
         self.put(|pending| pending.renewed = Some(chain));
     }
 
-    /// Tells the agent to stop its program and leave. Acknowledgements still follow, offers do not.
-    pub(crate) fn stop(&self, reason: String) {
-        self.put(|pending| {
-            pending.stop = Some(reason);
-            pending.stopping = true;
-            pending.offer = None;
-        });
-    }
-
     pub(crate) fn drain(&self) {
         self.put(|pending| pending.drain = true);
     }
@@ -97,8 +85,6 @@ impl Outbox {
             ServerMessage::MetricsAccepted { id }
         } else if let Some(id) = pending.logs.take() {
             ServerMessage::LogsAccepted { id }
-        } else if let Some(reason) = pending.stop.take() {
-            ServerMessage::Stop { reason }
         } else if pending.drain {
             return Some(Next::SayLast(ServerMessage::Drain));
         } else if let Some(settings) = pending.settings.take() {
@@ -151,18 +137,6 @@ mod tests {
         let accepted = ServerMessage::MetricsAccepted { id: BatchId { epoch: 1, seq: 2 } };
         assert_eq!(outbox.next().await, Next::Say(accepted));
         assert_eq!(outbox.next().await, Next::Say(ServerMessage::Offer(Box::new(offer(3)))));
-        assert_eq!(outbox.take(), None);
-    }
-
-    #[tokio::test]
-    async fn a_stopping_agent_gets_acknowledgements_and_no_offers() {
-        let outbox = Outbox::default();
-        outbox.offer(offer(1));
-        outbox.stop("scaled down".to_owned());
-        outbox.offer(offer(2));
-        outbox.logs_accepted(BatchId { epoch: 1, seq: 1 });
-        assert!(matches!(outbox.next().await, Next::Say(ServerMessage::LogsAccepted { .. })));
-        assert!(matches!(outbox.next().await, Next::Say(ServerMessage::Stop { .. })));
         assert_eq!(outbox.take(), None);
     }
 

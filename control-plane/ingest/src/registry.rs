@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use outrigger_catalog::model::Agent;
 use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId};
-use outrigger_protocol::message::{ConfigRef, ConfigStatus, ProgramState};
+use outrigger_protocol::message::{ApplyState, ConfigStatus, ProgramState};
 use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
 
@@ -20,6 +20,7 @@ use crate::health::{InstanceHealth, restarts};
 use crate::session::Session;
 use crate::shards::{Shards, lock};
 use crate::stats::Reject;
+use crate::traffic::Meter;
 
 /// What an agent says about itself when it comes.
 #[derive(Debug)]
@@ -52,14 +53,17 @@ pub(crate) struct PeerState {
     epoch: u64,
     pub(crate) metrics: Ledger,
     pub(crate) logs: Ledger,
+    pub(crate) meter: Meter,
     pub(crate) program: ProgramState,
     /// As the program's states have told until now.
     restarts: u32,
     /// `None` until this process of the agent has reported any.
     pub(crate) health: Option<Arc<InstanceHealth>>,
     pub(crate) config: ConfigStatus,
-    /// The last offer and its nonce.
-    pub(crate) offered: Option<(ConfigRef, [u8; 16])>,
+    /// What the session's newest report said of the newest configuration that it had received.
+    pub(crate) apply: Option<ApplyState>,
+    /// The highest generation that was offered in this session; 0 before the first.
+    pub(crate) offered: u64,
     pub(crate) latest: Option<Arc<Sample>>,
     agent_version: Arc<str>,
 }
@@ -78,6 +82,8 @@ pub struct LiveInstance {
     /// What its probes say; `None` when nothing has been heard of any.
     pub health: Option<Arc<InstanceHealth>>,
     pub config: ConfigStatus,
+    /// What its newest report on this connection said; `None` before the first.
+    pub apply: Option<ApplyState>,
     /// The newest sample, its time corrected for the sandbox's clock.
     pub latest: Option<Arc<Sample>>,
     pub agent_version: Arc<str>,
@@ -99,11 +105,13 @@ impl Peer {
                 epoch: 0,
                 metrics: Ledger::default(),
                 logs: Ledger::default(),
+                meter: Meter::default(),
                 program: ProgramState::Waiting,
                 restarts: 0,
                 health: None,
                 config: ConfigStatus::default(),
-                offered: None,
+                apply: None,
+                offered: 0,
                 latest: None,
                 agent_version: Arc::from(""),
             }),
@@ -132,7 +140,8 @@ impl Peer {
         state.epoch = hello.epoch;
         state.set_program(hello.program);
         state.config = hello.status;
-        state.offered = None;
+        state.apply = None;
+        state.offered = 0;
         if *state.agent_version != *hello.agent_version {
             state.agent_version = hello.agent_version.into();
         }
@@ -158,6 +167,7 @@ impl Peer {
             restarts: state.restarts,
             health: state.health.clone(),
             config: state.config.clone(),
+            apply: state.apply,
             latest: state.latest.clone(),
             agent_version: Arc::clone(&state.agent_version),
             ready: connected && runs && passes,
@@ -166,6 +176,11 @@ impl Peer {
 }
 
 impl PeerState {
+    /// Whether the agent's place is this session's.
+    pub(crate) fn is_served_by(&self, session: &Arc<Session>) -> bool {
+        self.session.as_ref().is_some_and(|current| Arc::ptr_eq(current, session))
+    }
+
     pub(crate) fn set_program(&mut self, program: ProgramState) {
         self.program = program;
         self.restarts = restarts(program).unwrap_or(self.restarts);
@@ -208,7 +223,8 @@ impl Registry {
         self.live.fetch_add(1, Ordering::Relaxed);
         if let Some(displaced) = displaced {
             self.by_agent.remove(&displaced.agent);
-            if let Some(session) = displaced.session() {
+            // Its end is no longer the instance's: the session has lost its place as one that the same agent replaces has.
+            if let Some(session) = displaced.with(|state| state.session.take()) {
                 session.end(SessionEnd::Replaced);
             }
         }
@@ -224,14 +240,16 @@ impl Registry {
         Ok(peer)
     }
 
-    /// Takes the place back. Returns whether the session still had it, which is when its end is the agent's.
-    pub(crate) fn detach(&self, peer: &Peer, session: &Arc<Session>, now: UnixMillis) -> bool {
+    /// Takes the place back. Returns whether the session still had it, which is when its end is the agent's: then `tell` is
+    /// called before another session can have the place.
+    pub(crate) fn detach(&self, peer: &Peer, session: &Arc<Session>, now: UnixMillis, tell: impl FnOnce()) -> bool {
         self.live.fetch_sub(1, Ordering::Relaxed);
         let mut state = lock(&peer.state);
-        let had = state.session.as_ref().is_some_and(|current| Arc::ptr_eq(current, session));
+        let had = state.is_served_by(session);
         if had {
             state.session = None;
             state.left_at = now;
+            tell();
         }
         had
     }

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::authority::Authority;
 use crate::certificate::CertificateEnd;
@@ -25,7 +25,6 @@ use crate::events::{BACKLOG, IngestEvent, SessionEnd};
 use crate::fetch;
 use crate::logs::RecentLogs;
 use crate::registry::{Peer, Registry};
-use crate::rollout::Rollouts;
 use crate::session;
 use crate::shards::Shards;
 use crate::stats::{Reject, Stats};
@@ -43,7 +42,6 @@ pub(crate) struct Inner {
     pub(crate) certificate_end: CertificateEnd,
     pub(crate) registry: Registry,
     pub(crate) windows: Windows,
-    pub(crate) rollouts: Rollouts,
     pub(crate) environments: Environments,
     pub(crate) logs: RecentLogs,
     pub(crate) doorkeeper: Doorkeeper,
@@ -76,7 +74,6 @@ impl Inner {
             certificate_end,
             registry: Registry::new(),
             windows: Windows::new(config.windows),
-            rollouts: Rollouts::new(),
             environments: Environments::new(config.environments_bytes),
             logs: RecentLogs::new(config.log_retention),
             doorkeeper: Doorkeeper::new(config.enroll),
@@ -151,21 +148,9 @@ impl Inner {
         self.settings.find(&deployment).is_some_and(|settings| settings.probes.iter().any(Probe::is_gate))
     }
 
-    /// An instance is gone for good: nobody waits for it, and its last samples mean nothing any more.
+    /// An instance is gone for good: its last samples mean nothing any more.
     pub(crate) fn part(&self, peer: &Peer) {
         self.windows.remove_instance(peer.deployment, peer.instance);
-        if self.rollouts.leave(peer.deployment, peer.instance) {
-            self.tell_complete(peer.deployment);
-        }
-    }
-
-    pub(crate) fn tell_complete(&self, deployment: DeploymentId) {
-        let rollout = self.rollouts.read(deployment);
-        info!(
-            %deployment, generation = rollout.generation, total = rollout.total, applied = rollout.applied,
-            deferred = rollout.deferred, refused = rollout.refused, "rollout complete",
-        );
-        self.tell(IngestEvent::RolloutComplete { deployment, rollout });
     }
 
     /// Drops everything that is kept of a deployment.
@@ -176,7 +161,6 @@ impl Inner {
             }
         }
         self.windows.forget(deployment);
-        self.rollouts.forget(deployment);
         self.logs.forget(deployment);
         self.settings.remove(&deployment);
     }

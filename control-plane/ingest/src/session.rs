@@ -207,18 +207,20 @@ impl Live<'_> {
         } else {
             debug!(agent = %peer.agent, deployment = %peer.deployment, ?end, "session closed");
         }
-        if !ingest.registry.detach(peer, session, UnixMillis::now()) {
-            return;
-        }
-        if matches!(end, SessionEnd::Left { .. } | SessionEnd::Revoked) {
+        let for_good = matches!(end, SessionEnd::Left { .. } | SessionEnd::Revoked);
+        if give_back(ingest, peer, session, end) && for_good {
             ingest.part(peer);
         }
-        ingest.tell(IngestEvent::AgentLost {
-            deployment: peer.deployment,
-            instance: peer.instance,
-            agent: peer.agent,
-            end,
-        });
-        ingest.windows.mark(peer.deployment);
     }
+}
+
+/// Gives the agent's place back, and tells so if the session still had it. Returns whether it had.
+fn give_back(ingest: &Inner, peer: &Peer, session: &Arc<Session>, end: SessionEnd) -> bool {
+    let (deployment, instance, agent) = (peer.deployment, peer.instance, peer.agent);
+    let tell = || ingest.tell(IngestEvent::AgentLost { deployment, instance, agent, end });
+    let had = ingest.registry.detach(peer, session, UnixMillis::now(), tell);
+    if had {
+        ingest.windows.mark(deployment);
+    }
+    had
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use outrigger_protocol::environment::Environment;
+use outrigger_protocol::histogram::LatencyHistogram;
 use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId};
 use outrigger_protocol::identity::{AgentKey, IdentityError};
 use outrigger_protocol::join_token::{JoinToken, ParseJoinTokenError};
@@ -16,6 +17,7 @@ use outrigger_protocol::message::{
     AgentMessage, AgentSettings, ApplyState, ConfigFailure, ConfigOffer, ConfigRef, ConfigStatus, EnrollRefusal,
     EnrollRequest, EnrollResponse, ProgramState, ServerMessage,
 };
+use outrigger_protocol::metric::Metric;
 use outrigger_protocol::sample::{BatchId, MetricBatch, Sample};
 use outrigger_protocol::seal::{SealContext, SealError, SealKeyPair};
 use outrigger_protocol::time::UnixMillis;
@@ -222,6 +224,19 @@ pub struct TestSession {
     /// The number of the next batch; set it back to send one again.
     pub next_batch: u64,
     next_logs: u64,
+}
+
+/// What an agent says of a program that was asked something: in the `elapsed` before `at`, `requests` were answered, each
+/// after `took`, and `errors` failed.
+#[must_use]
+pub fn busy_sample(at: UnixMillis, elapsed: Duration, requests: u32, errors: u32, took: Duration) -> Sample {
+    let mut sample = Sample::new(at);
+    sample.set(Metric::Requests, f64::from(requests) / elapsed.as_secs_f64());
+    sample.set(Metric::RequestErrors, f64::from(errors) / elapsed.as_secs_f64());
+    let mut latency = LatencyHistogram::new();
+    (0..requests).for_each(|_| latency.record(took));
+    sample.latency = (requests > 0).then_some(latency);
+    sample
 }
 
 /// What [`TestSession::run`] saw.

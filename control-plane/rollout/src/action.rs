@@ -170,6 +170,11 @@ pub enum What {
     Returning {
         generation: u64,
     },
+    /// Somebody wants instances to be asked again that have refused it or did not answer.
+    AskedAgain {
+        generation: u64,
+        instances: u32,
+    },
     Ended {
         outcome: Outcome,
         tally: Tally,
@@ -245,6 +250,9 @@ impl fmt::Display for What {
             Self::RollbackPublished { generation } => write!(f, "the rollback is generation {generation}"),
             Self::Returning { generation } => {
                 write!(f, "generation {generation} has the content of the last promoted one")
+            }
+            Self::AskedAgain { generation, instances } => {
+                write!(f, "{instances} instances that did not take generation {generation} are asked again")
             }
             Self::Ended { outcome, tally } => {
                 write!(f, "{outcome}; {} of {} instances run it", tally.running, tally.total)

@@ -41,6 +41,9 @@
 //! - **Time that nobody watched does not count** ([`Watched`]). A bake time is a time in which nothing bad was seen, not
 //!   one in which the control plane was down or the clock was set forward.
 //!
+//! Who has refused a generation, or did not answer, is not asked again by itself: a person can have that done
+//! ([`Rollout::offer_again`]), and all of this holds then too.
+//!
 //! # Evidence
 //!
 //! Per instance: a refused configuration or a failed start, a rollback by the agent itself, silence, a lost connection,

@@ -36,6 +36,8 @@ pub struct Member {
     pub offer: Option<Offered>,
     /// What it did not answer in time.
     pub silent: Option<ConfigRef>,
+    /// What it has refused or did not answer, and somebody wants to be offered to it once more.
+    pub ask_again: Option<ConfigRef>,
     /// Was offered, or runs, the generation that is being rolled out.
     pub touched: bool,
     /// Something of it was held against the generation; once is enough.
@@ -113,6 +115,7 @@ impl Member {
             highest: highest.max(received),
             offer: None,
             silent: None,
+            ask_again: None,
             touched,
             convicted,
             health: Health::new(arrival.program),
@@ -155,7 +158,12 @@ impl Member {
 
     /// Whether it can be offered this now.
     pub(crate) fn wants(&self, config: ConfigRef) -> bool {
-        self.is_connected() && self.standing(config) == Standing::Waiting
+        let wants = match self.standing(config) {
+            Standing::Waiting => true,
+            Standing::Refused | Standing::Silent => self.ask_again == Some(config),
+            Standing::Pending | Standing::Running | Standing::Deferred | Standing::Ahead => false,
+        };
+        self.is_connected() && wants
     }
 
     /// Whether it is not known to be in service. Who did not answer may be in the middle of a change, unless there was
@@ -196,7 +204,7 @@ impl Member {
             return Heard::default();
         }
         let deferred = if state == ApplyState::PendingRestart { status.last_received } else { self.deferred };
-        self.adopt(status, deferred, now)
+        self.adopt(status, deferred, state == ApplyState::Applying, now)
     }
 
     /// Takes in what it says when it connects: everything, because an agent that was started again may know less.
@@ -205,10 +213,11 @@ impl Member {
         self.awaited = false;
         self.silent = None;
         self.health.reconnected(arrival.program);
-        self.adopt(arrival.status, self.deferred, now)
+        self.adopt(arrival.status, self.deferred, false, now)
     }
 
-    fn adopt(&mut self, status: ConfigStatus, deferred: Option<ConfigRef>, now: Watched) -> Heard {
+    /// `is_applying`: it is trying, so a failure with the same configuration that it tells of is an earlier attempt's.
+    fn adopt(&mut self, status: ConfigStatus, deferred: Option<ConfigRef>, is_applying: bool, now: Watched) -> Heard {
         let before = self.running;
         if before.map(|config| config.hash) != status.running.map(|config| config.hash) {
             self.running_since = now.last;
@@ -219,7 +228,8 @@ impl Member {
         self.received = status.last_received;
         self.highest = self.highest.max(status.last_received.map_or(0, |config| config.generation));
         self.running = status.running;
-        self.refused = status.last_failed.as_ref().map(|failure| failure.config);
+        let is_earlier = |config: &ConfigRef| is_applying && Some(*config) == self.received;
+        self.refused = status.last_failed.as_ref().map(|failure| failure.config).filter(|config| !is_earlier(config));
         // It waits until it runs, has failed, or something newer has come.
         let still_waits = |config: &ConfigRef| {
             let config = Some(*config);
@@ -235,7 +245,10 @@ impl Member {
         if spoke {
             self.silent = None;
         }
-        let failed = status.last_failed.filter(|failure| Some(failure.config) != refused_before);
+        let failed = status.last_failed.filter(|failure| {
+            let config = Some(failure.config);
+            config == self.refused && config != refused_before
+        });
         Heard { failed: failed.map(|failure| (failure.config, failure.error, before == Some(failure.config))) }
     }
 
@@ -253,9 +266,11 @@ impl Member {
 }
 
 /// How far a report says that it has got. Of two reports about the same configuration the further one is the later one:
-/// an agent that has failed with it does not try it again, and one that runs it goes back only by failing.
+/// an agent that has failed with it does not try it again before it is asked to, and one that runs it goes back only by
+/// failing.
 fn progress_of(newest: ConfigRef, state: ApplyState, status: &ConfigStatus) -> u8 {
-    if status.last_failed.as_ref().is_some_and(|failure| failure.config == newest) {
+    let has_failed = status.last_failed.as_ref().is_some_and(|failure| failure.config == newest);
+    if has_failed && state != ApplyState::Applying {
         3
     } else if status.running == Some(newest) {
         2

@@ -99,12 +99,14 @@ pub struct LatencyGate {
 }
 
 impl Settings {
-    /// Defaults for a strategy. All at once is what it says; everything else leaves three quarters in service.
+    /// Defaults for a strategy. All at once is what it says, and tolerates silence: a laptop that sleeps is no reason to
+    /// roll everybody else back. Everything else leaves three quarters in service, and takes silence for a failure, for
+    /// who does not answer was chosen to be tried with.
     #[must_use]
     pub fn new(strategy: Strategy) -> Self {
-        let max_unhealthy = match strategy {
-            Strategy::AllAtOnce => Amount::Percent(100.0),
-            _ => Amount::Percent(25.0),
+        let (max_unhealthy, on_silence) = match strategy {
+            Strategy::AllAtOnce => (Amount::Percent(100.0), OnSilence::Tolerate),
+            _ => (Amount::Percent(25.0), OnSilence::Fail),
         };
         Self {
             strategy,
@@ -113,7 +115,7 @@ impl Settings {
             min_ready: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(60),
             patience: Duration::from_secs(600),
-            on_silence: OnSilence::Fail,
+            on_silence,
             tolerated_failures: Amount::Count(0),
             on_failure: OnFailure::RollBack,
             on_inconclusive: OnInconclusive::Promote,

@@ -37,5 +37,9 @@ pub use value::{Aad, open, seal};
 /// How often one key may encrypt with random nonces (NIST SP 800-38D, section 8.3).
 pub const ENCRYPTIONS_PER_KEY: u64 = 1 << 32;
 
+/// From how many encryptions on a key is due to be replaced: a quarter of what it is good for, so that there is all the
+/// time in the world for it. Two nonces have been the same by then with a probability below 2^-37.
+pub const ROTATION_DUE: u64 = ENCRYPTIONS_PER_KEY / 4;
+
 /// Bytes that sealing adds to a plaintext: format, nonce and tag.
 pub const SEALED_OVERHEAD_BYTES: usize = aead::OVERHEAD_BYTES;

@@ -62,6 +62,14 @@ impl MasterKey {
         SecretString::from(text)
     }
 
+    /// Eight hexadecimal digits that tell master keys apart, for people. They are derived like a key for one use, so
+    /// that nothing follows from them about the key.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let derived = self.derive("name");
+        derived[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The key for one use.
     pub(crate) fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
         self.derive_for(purpose, &[])
@@ -186,6 +194,16 @@ mod tests {
             MasterKeySource::File(path).load(),
             Err(KeySourceError::File { source: MasterKeyError::Encoding, .. })
         ));
+    }
+
+    #[test]
+    fn a_key_has_a_name_that_is_no_part_of_it() {
+        let key = MasterKey::parse(HEX).unwrap();
+        let name = key.name();
+        assert_eq!(name.len(), 8);
+        assert_eq!(name, key.clone().name());
+        assert_ne!(name, MasterKey::generate().name());
+        assert!(!HEX.contains(&name));
     }
 
     #[test]

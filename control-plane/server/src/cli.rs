@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-use crate::commands::{audit, deployment, env, login, policy, project};
+use crate::commands::{audit, deployment, env, keys, login, policy, project, rollout, template};
 use crate::config::SettingFlags;
 use crate::demo::DemoArgs;
 
@@ -35,10 +35,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: env::EnvCommand,
     },
+    /// Ready-made sets of variables
+    Template {
+        #[command(subcommand)]
+        command: template::TemplateCommand,
+    },
     /// Deployments and their instances
     Deployment {
         #[command(subcommand)]
         command: deployment::DeploymentCommand,
+    },
+    /// Configuration on its way to a deployment's instances
+    Rollout {
+        #[command(subcommand)]
+        command: rollout::RolloutCommand,
     },
     /// Scaling policies
     Policy {
@@ -49,6 +59,11 @@ pub(crate) enum Command {
     Audit {
         #[command(subcommand)]
         command: audit::AuditCommand,
+    },
+    /// The keys that secrets are sealed under; for the operator
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
     },
     /// Compile a policy that stands on standard input; the control plane runs this in a process of its own
     #[command(hide = true)]

@@ -102,11 +102,22 @@ impl Client {
 
     /// A change that is only made while a generation is the newest, if one is given.
     pub(crate) async fn post_if(&self, path: &str, body: Body, if_match: Option<u64>) -> Result<Value, ClientError> {
-        self.envelope(Method::POST, path, body, if_match).await.map(|envelope| envelope.data)
+        self.call_if(Method::POST, path, body, if_match).await
     }
 
     pub(crate) async fn call(&self, method: Method, path: &str, body: Body) -> Result<Value, ClientError> {
-        self.envelope(method, path, body, None).await.map(|envelope| envelope.data)
+        self.call_if(method, path, body, None).await
+    }
+
+    /// As [`post_if`](Self::post_if), by another method or of something else's revision.
+    pub(crate) async fn call_if(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        if_match: Option<u64>,
+    ) -> Result<Value, ClientError> {
+        self.envelope(method, path, body, if_match).await.map(|envelope| envelope.data)
     }
 
     /// All pages of a list.

@@ -1,13 +1,18 @@
 //! The commands that talk to a control plane: each turns its arguments into calls of the admin API and prints the answer.
 
 pub(crate) mod audit;
+pub(crate) mod change;
 pub(crate) mod credentials;
 pub(crate) mod deployment;
 pub(crate) mod env;
+pub(crate) mod keys;
 pub(crate) mod login;
 mod output;
+mod prompt;
 pub(crate) mod policy;
 pub(crate) mod project;
+pub(crate) mod rollout;
+pub(crate) mod template;
 
 use anyhow::Context as _;
 use outrigger_secrets::SecretString;
@@ -43,6 +48,26 @@ pub(crate) async fn resolve(client: &Client, list: &str, wanted: &str, kind: &st
     }
 }
 
+/// A path with parameters that may hold anything.
+pub(crate) fn with_query<'a>(path: &str, parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut url = reqwest::Url::parse("http://control-plane").expect("it is a URL");
+    url.query_pairs_mut().extend_pairs(parameters);
+    format!("{path}?{}", url.query().unwrap_or_default())
+}
+
 pub(crate) fn id(value: &Value) -> anyhow::Result<&str> {
     value["id"].as_str().context("the answer has no id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_cannot_become_another() {
+        assert_eq!(with_query("/api/audit", []), "/api/audit?");
+        let parameters = [("actor", "a&action=x y"), ("to", "2026-01-01T00:00:00+01:00")];
+        let expected = "/api/audit?actor=a%26action%3Dx+y&to=2026-01-01T00%3A00%3A00%2B01%3A00";
+        assert_eq!(with_query("/api/audit", parameters), expected);
+    }
 }

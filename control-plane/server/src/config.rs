@@ -52,13 +52,20 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Where the master key comes from, in this order. With none of them it is `<data_dir>/master.key`, made at the first
-/// start of an empty data directory.
+/// Where a master key comes from, in this order. With none of them it is a file in the data directory: `master.key`, made
+/// at the first start of an empty one, and `next-master.key`, which an operator puts there.
 #[derive(Debug, Clone)]
 pub(crate) struct MasterKeySources {
     pub(crate) file: Option<PathBuf>,
     pub(crate) inline: Option<SecretString>,
     pub(crate) command: Option<KeyCommand>,
+}
+
+impl MasterKeySources {
+    /// No setting says where: it is a file in the data directory.
+    pub(crate) const fn are_unset(&self) -> bool {
+        self.file.is_none() && self.inline.is_none() && self.command.is_none()
+    }
 }
 
 /// A program that prints the master key.
@@ -83,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) server_name: String,
     pub(crate) certificate_lifetime: Duration,
     pub(crate) master_key: MasterKeySources,
+    /// Of the key that is to take its place.
+    pub(crate) next_master_key: MasterKeySources,
     pub(crate) agent_binary: Option<PathBuf>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -105,7 +114,13 @@ impl Config {
             certificate_lifetime: layers.parse_with(Item::AgentsCertificateLifetime, |text| {
                 parse_duration_from(SHORTEST_CERTIFICATE_LIFETIME, text)
             })?,
-            master_key: master_key_sources(layers)?,
+            master_key: sources(layers, Item::MasterKeyFile, Item::MasterKey, Item::MasterKeyCommand)?,
+            next_master_key: sources(
+                layers,
+                Item::NextMasterKeyFile,
+                Item::NextMasterKey,
+                Item::NextMasterKeyCommand,
+            )?,
             agent_binary: layers.parse_optional(Item::ProcessAgentBinary)?,
             log_level: layers.parse_with(Item::LogLevel, parse_log_level)?,
             log_format: layers.parse_with(Item::LogFormat, parse_log_format)?,
@@ -115,17 +130,17 @@ impl Config {
     }
 }
 
-fn master_key_sources(layers: &Layers) -> Result<MasterKeySources, ConfigError> {
+fn sources(layers: &Layers, file: Item, inline: Item, command: Item) -> Result<MasterKeySources, ConfigError> {
     let timeout = layers
         .parse_with(Item::MasterKeyCommandTimeout, |text| parse_duration_from(SHORTEST_KEY_COMMAND_TIMEOUT, text))?;
-    let command = layers.list_optional(Item::MasterKeyCommand)?.and_then(|list| {
+    let command = layers.list_optional(command)?.and_then(|list| {
         let mut list = list.into_iter();
         let program = list.next()?;
         Some(KeyCommand { program, arguments: list.collect(), timeout })
     });
     Ok(MasterKeySources {
-        file: layers.parse_optional(Item::MasterKeyFile)?,
-        inline: layers.parse_optional::<String>(Item::MasterKey)?.map(SecretString::from),
+        file: layers.parse_optional(file)?,
+        inline: layers.parse_optional::<String>(inline)?.map(SecretString::from),
         command,
     })
 }

@@ -49,8 +49,11 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Project { command } => commands::project::run(command).await,
         Command::Env { command } => commands::env::run(command).await,
         Command::Deployment { command } => commands::deployment::run(command).await,
+        Command::Rollout { command } => commands::rollout::run(command).await,
+        Command::Template { command } => commands::template::run(command).await,
         Command::Policy { command } => commands::policy::run(command).await,
         Command::Audit { command } => commands::audit::run(command).await,
+        Command::Keys { command } => commands::keys::run(command).await,
         Command::CompilePolicy => unreachable!("main has done it"),
         Command::DemoService => demo::service::run().await,
     }

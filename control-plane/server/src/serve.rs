@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use outrigger_api::{ApiState, Readiness, StoreProbe};
-use outrigger_catalog::Catalog;
+use outrigger_catalog::{Catalog, MasterKeys, OpenError as CatalogOpenError};
 use outrigger_drivers::{Driver, DryRunDriver, ProcessConfig, ProcessDriver};
 use outrigger_engine::{Engine, EngineConfig};
 use outrigger_ingest::{Ingest, IngestConfig};
 use outrigger_policy_host::{CacheConfig, CacheKey, CompileLimits, Compiler, HostConfig, Limits, PolicyHost};
 use outrigger_protocol::time::UnixMillis;
-use outrigger_secrets::{MasterKey, SecretString};
+use outrigger_secrets::SecretString;
 use outrigger_store::{OpenError, Options, RedbStore, SharedStore};
 
 use crate::cli::ServerArgs;
@@ -29,6 +29,7 @@ use crate::config::{Config, Layers, Sources};
 use crate::demo::agent_binary;
 
 use http::{Http, HttpLimits};
+use keys::Unlocked;
 
 pub(crate) use keys::random_text;
 
@@ -86,11 +87,12 @@ impl ControlPlane {
         keys::prepare_directory(&config.data_dir)?;
         let database = config.data_dir.join(DATABASE);
         let is_new = !database.try_exists().with_context(|| format!("cannot look at {}", database.display()))?;
-        let master = keys::master_key(&config, is_new).await?;
         let options = Options { cache_bytes: config.store_cache_bytes, ..Options::default() };
-        if !is_new {
-            check_master_key(&database, options, &master).await?;
-        }
+        let master = if is_new {
+            keys::made_first(&config).await?
+        } else {
+            keys::for_database(&config, |keys| unlock(&database, options, keys)).await?
+        };
         let store: SharedStore = Arc::new(when_free(|| RedbStore::open(&database, options)).await?);
         let catalog = Catalog::open(Arc::clone(&store), master, Arc::new(UnixMillis::now))
             .await
@@ -109,6 +111,7 @@ impl ControlPlane {
             .context("cannot start the scaling engine")?;
 
         let readiness = Readiness::default();
+        let next_master_key = keys::next_master_key(&config, &catalog);
         let state = ApiState {
             catalog,
             engine: engine.clone(),
@@ -116,6 +119,7 @@ impl ControlPlane {
             store: StoreProbe::new(Arc::clone(&store)),
             readiness: readiness.clone(),
             agents_address: advertised(&config, &ingest).to_string(),
+            next_master_key,
         };
         let limits =
             HttpLimits { connections: config.http_max_connections, header_timeout: config.http_header_timeout };
@@ -177,13 +181,16 @@ async fn when_free<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, Open
     }
 }
 
-/// Whether `master` opens the database, found out without writing a byte: opening for real repairs and migrates.
-async fn check_master_key(database: &Path, options: Options, master: &MasterKey) -> anyhow::Result<()> {
+/// Whether keys open the database, found out without writing a byte: opening for real repairs and migrates.
+async fn unlock(database: &Path, options: Options, keys: MasterKeys) -> anyhow::Result<Result<Unlocked, CatalogOpenError>> {
     let store: SharedStore = Arc::new(when_free(|| RedbStore::inspect(database, options)).await?);
-    let opened = Catalog::open(Arc::clone(&store), master.clone(), Arc::new(UnixMillis::now)).await;
-    let checked = opened.map(drop).with_context(|| format!("cannot use the database {}", database.display()));
+    let opened = Catalog::open(Arc::clone(&store), keys, Arc::new(UnixMillis::now)).await;
+    let unlocked = opened.map(|catalog| Unlocked {
+        name: catalog.master_key_name(),
+        is_rotating: catalog.needs_two_master_keys(),
+    });
     store.close().await.with_context(|| format!("cannot let go of the database {}", database.display()))?;
-    checked
+    Ok(unlocked)
 }
 
 fn server_names(config: &Config) -> Vec<String> {

@@ -26,6 +26,8 @@ pub struct Application<'a> {
     /// Whether what the template and the overrides say replaces existing values, generated ones included. Otherwise
     /// those are kept, and an override of one is refused.
     pub replace: bool,
+    /// Whether random secrets are made where the template wants them. Otherwise they are to be passed in like others.
+    pub generate: bool,
 }
 
 impl fmt::Debug for Application<'_> {
@@ -35,6 +37,7 @@ impl fmt::Debug for Application<'_> {
             .field("overrides", &self.overrides.keys())
             .field("existing", &self.existing)
             .field("replace", &self.replace)
+            .field("generate", &self.generate)
             .finish()
     }
 }
@@ -149,12 +152,13 @@ fn plan<'a>(variable: &'a Variable, application: &Application<'a>) -> Result<Pla
         return Ok(Plan::Write(Origin::Default, value));
     }
     match variable.generate() {
-        Some(generator) => Ok(Plan::Generate(generator)),
-        None if exists => Ok(Plan::Keep),
-        None if variable.is_required() => {
-            Err(vec![Refusal::Missing { example: variable.example().map(str::to_owned) }])
+        Some(generator) if application.generate => Ok(Plan::Generate(generator)),
+        _ if exists => Ok(Plan::Keep),
+        generator if variable.is_required() => {
+            let example = variable.example().map(str::to_owned);
+            Err(vec![Refusal::Missing { example, can_be_generated: generator.is_some() }])
         }
-        None => Ok(Plan::LeaveUnset),
+        _ => Ok(Plan::LeaveUnset),
     }
 }
 

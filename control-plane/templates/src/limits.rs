@@ -13,8 +13,10 @@ pub const NAME_CHARS: usize = 100;
 pub const VERSION_BYTES: usize = 32;
 /// Names of variables, as everywhere in the control plane.
 pub const KEY_BYTES: usize = 128;
-/// Of a template and of each variable, as everywhere in the control plane.
+/// Of a template.
 pub const DESCRIPTION_BYTES: usize = 2048;
+/// Of each variable, as everywhere in the control plane: a longer one could not be applied.
+pub const VARIABLE_DESCRIPTION_BYTES: usize = 512;
 pub const URL_BYTES: usize = 2048;
 /// A default, and an example: enough for a certificate chain or a JSON document.
 pub const TEXT_BYTES: usize = 16 * 1024;

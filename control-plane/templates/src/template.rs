@@ -239,7 +239,8 @@ impl Defaults {
     }
 
     /// The one default that every stage has.
-    pub(crate) fn common(&self) -> Option<&str> {
+    #[must_use]
+    pub fn common(&self) -> Option<&str> {
         let first = self.0.first()?.as_deref()?;
         self.0.iter().all(|value| value.as_deref() == Some(first)).then_some(first)
     }

@@ -140,7 +140,8 @@ fn without_overrides_exactly_the_required_ones_that_nothing_fills_are_missing() 
     for template in official() {
         for stage in Stage::ALL {
             let (overrides, existing) = (no_overrides(), BTreeSet::new());
-            let application = Application { stage, overrides: &overrides, existing: &existing, replace: false };
+            let application =
+                Application { stage, overrides: &overrides, existing: &existing, replace: false, generate: true };
             let missing: Vec<String> = match apply(template, &application, &mut fill) {
                 Ok(_) => Vec::new(),
                 Err(ApplyError::Refused { problems }) => {
@@ -167,7 +168,8 @@ fn with_what_is_missing_every_template_makes_an_environment_that_an_agent_takes(
                 .map(|v| (v.key().to_owned(), Zeroizing::new(v.example().expect("an example").to_owned())))
                 .collect();
             let existing = BTreeSet::new();
-            let application = Application { stage, overrides: &overrides, existing: &existing, replace: false };
+            let application =
+                Application { stage, overrides: &overrides, existing: &existing, replace: false, generate: true };
             let applied = apply(template, &application, &mut fill).unwrap_or_else(|error| panic!("{error}"));
             for variable in &applied.variables {
                 let is_overridden = overrides.contains_key(&variable.key);

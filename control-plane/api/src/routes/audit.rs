@@ -15,11 +15,11 @@ use utoipa_axum::routes;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok, paged};
 use crate::error::{ApiError, Failure};
-use crate::extract::{NoParameters, Query};
+use crate::extract::Query;
 use crate::shape::Problems;
 use crate::shape::audit::{AuditEntry, AuditVerification};
 use crate::state::ApiState;
-use crate::text::{TIME, parse_time};
+use crate::text::{TIME, parse_hash, parse_time};
 
 /// One JSON object a line.
 const LINES: &str = "application/x-ndjson";
@@ -37,7 +37,8 @@ struct Asked {
     project_id: Option<String>,
     /// A user's id, `operator`, `system` or an agent's id.
     actor: Option<String>,
-    /// create, update, delete, reveal, reload, scale, login, enroll, failure, export, import, rollback or rotate.
+    /// create, update, delete, reveal, reload, scale, rollout, login, enroll, failure, export, import, rollback, approve,
+    /// reject, override or rotate.
     action: Option<String>,
     /// The oldest time, RFC 3339 or Unix milliseconds.
     from: Option<String>,
@@ -49,6 +50,15 @@ struct Asked {
     limit: Option<usize>,
     /// `page.next` of the answer before.
     cursor: Option<String>,
+}
+
+/// What a log has to have, apart from being one.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Expected {
+    /// A `head` that was told earlier: a log that has not got it is another one, or an older copy.
+    expect: Option<String>,
 }
 
 impl Asked {
@@ -136,12 +146,18 @@ fn in_lines(catalog: Catalog, actor: Actor, query: AuditQuery) -> Response {
 #[utoipa::path(
     operation_id = "verifyAudit",
     get, path = "/api/audit/verify", tag = "audit",
-    responses((status = 200, body = Envelope<AuditVerification>), (status = 403, body = Failure)),
+    params(Expected),
+    responses(
+        (status = 200, body = Envelope<AuditVerification>), (status = 400, body = Failure), (status = 403, body = Failure),
+    ),
 )]
 async fn verify(
     State(state): State<ApiState>,
     Caller(actor): Caller,
-    Query(NoParameters {}): Query<NoParameters>,
+    Query(Expected { expect }): Query<Expected>,
 ) -> Result<Answer<AuditVerification>, ApiError> {
-    Ok(ok(state.catalog.verify_audit(&actor).await?.into()))
+    let mut problems = Problems::default();
+    let expected = problems.parse("expect", expect.as_deref(), "64 hexadecimal digits, a head as it was told", parse_hash);
+    let expected = problems.finish(|| expected)?;
+    Ok(ok(state.catalog.verify_audit_against(&actor, expected).await?.into()))
 }

@@ -15,10 +15,9 @@ use crate::envelope::{Answer, Done, Envelope, created, ok, paged};
 use crate::error::{ApiError, Detail, Failure};
 use crate::extract::{Id, IdAnd, Mutation, NoBody, NoParameters, Query};
 use crate::repeat::once;
-use crate::shape::deployment::{
-    ConfigProblem, ConfigProgress, Deployment, NewDeployment, PolicyBindingBody, Resolved, Rollout, Scale, Status,
-};
+use crate::shape::deployment::{Deployment, NewDeployment, PolicyBindingBody, Resolved, Scale, Status};
 use crate::shape::environment::parse_stage;
+use crate::shape::rollout::Rollout;
 use crate::state::ApiState;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -167,12 +166,6 @@ async fn status(
     let DeploymentView { deployment, ready, instances, rollout } = state.engine.status(&actor, id).await?;
     let last = state.catalog.latest_decision(deployment.organization, id).await?;
     let connected = instances.iter().filter(|one| one.live.as_ref().is_some_and(|live| live.connected)).count();
-    let config = (rollout.generation > 0).then(|| ConfigProgress {
-        generation: rollout.generation,
-        running: rollout.applied,
-        total: rollout.total,
-        failed: problems(rollout.failed),
-    });
     Ok(ok(Status {
         deployment_id: id.to_string(),
         status: deployment.status.name(),
@@ -181,14 +174,11 @@ async fn status(
         ready_replicas: ready,
         connected_replicas: u32::try_from(connected).unwrap_or(u32::MAX),
         paused: deployment.paused,
-        config,
+        rollout: rollout.as_ref().map(|view| Rollout::from(view.rollout.clone())),
+        config: rollout.map(Into::into),
         metrics: super::metrics::now(&state, id),
         last_decision: last.map(Into::into),
     }))
-}
-
-fn problems(failed: Vec<(outrigger_protocol::id::InstanceId, String)>) -> Vec<ConfigProblem> {
-    failed.into_iter().map(|(id, error)| ConfigProblem { instance_id: id.to_string(), error }).collect()
 }
 
 /// Start a deployment's instances
@@ -282,7 +272,7 @@ async fn resume(
     Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
-/// Push the newest configuration to the instances now
+/// Push the newest configuration to the instances now; who refused it or was silent is asked again
 #[utoipa::path(
     operation_id = "reloadConfiguration",
     post, path = "/api/config/deployments/{id}/reload", tag = "deployments", params(("id" = String, Path)),
@@ -297,16 +287,7 @@ async fn reload(
     request: Mutation<NoBody>,
 ) -> Result<Answer<Value>, ApiError> {
     once(&state, &request.actor, "reload configuration", async |actor| {
-        let rollout = state.engine.push_config(&actor, id).await?;
-        Ok(Rollout {
-            generation: rollout.generation,
-            total: rollout.total,
-            applied: rollout.applied,
-            deferred: rollout.deferred,
-            refused: rollout.refused,
-            pending: rollout.pending,
-            failed: problems(rollout.failed),
-        })
+        Ok(Rollout::standing(state.engine.push_config(&actor, id).await?))
     })
     .await
 }

@@ -10,6 +10,7 @@ use crate::auth::Caller;
 use crate::envelope::{Answer, Done, Envelope, created, ok, paged};
 use crate::error::{ApiError, Failure};
 use crate::extract::{Id, Mutation, NoBody, NoParameters, Query};
+use crate::shape::change::ChangeRequest;
 use crate::shape::environment::{Environment, EnvironmentChange, NewEnvironment};
 use crate::state::ApiState;
 
@@ -70,12 +71,15 @@ async fn show(
     Ok(ok(Environment::from(environment)).at_generation(generation))
 }
 
-/// Change an environment's name, description, what it extends, or whether it is active
+/// Change what an environment is called, is for and extends, or which of its changes have to be approved
 #[utoipa::path(
     operation_id = "updateEnvironment",
     put, path = "/api/config/environments/{configId}", tag = "environments", params(("configId" = String, Path)),
     request_body = EnvironmentChange,
-    responses((status = 200, body = Envelope<Environment>), (status = 400, body = Failure), (status = 404, body = Failure)),
+    responses(
+        (status = 200, body = Envelope<Environment>), (status = 400, body = Failure), (status = 404, body = Failure),
+        (status = 202, description = "Nothing is published before somebody else approves it", body = Envelope<ChangeRequest>),
+    ),
 )]
 async fn update(
     State(state): State<ApiState>,

@@ -13,6 +13,7 @@ use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok};
 use crate::error::{ApiError, Detail, Failure};
 use crate::extract::{FileMutation, Id, IfMatch, Query};
+use crate::shape::change::ChangeRequest;
 use crate::shape::file::{ExportParameters, ImportParameters, Imported};
 use crate::state::ApiState;
 
@@ -31,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     ),
     responses(
         (status = 200, body = Envelope<Imported>),
+        (status = 202, description = "Nothing is published before somebody else approves it", body = Envelope<ChangeRequest>),
         (status = 400, description = "Every line that is wrong; nothing was changed", body = Failure),
         (status = 404, body = Failure), (status = 409, body = Failure), (status = 413, body = Failure),
     ),

@@ -1,6 +1,7 @@
 //! `/api/config/environments/{configId}/versions`, `…/diff` and `…/rollback`
 
 use axum::extract::State;
+use outrigger_catalog::At;
 use outrigger_protocol::id::EnvironmentId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -10,7 +11,8 @@ use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok, paged};
 use crate::error::{ApiError, Failure};
 use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoParameters, Query};
-use crate::shape::environment::Generation;
+use crate::shape::change::ChangeRequest;
+use crate::shape::environment::{Generation, GenerationWithVariables};
 use crate::shape::history::{DiffParameters, Difference, Rollback};
 use crate::state::ApiState;
 
@@ -35,21 +37,22 @@ async fn list(
     Ok(paged(listing.items.into_iter().map(Generation::from).collect(), listing.next))
 }
 
-/// Show one generation
+/// Show one generation with the variables that the environment itself had; secrets are masked
 #[utoipa::path(
     operation_id = "showGeneration",
     get, path = "/api/config/environments/{configId}/versions/{generation}", tag = "variables",
     params(("configId" = String, Path), ("generation" = u64, Path)),
-    responses((status = 200, body = Envelope<Generation>), (status = 404, body = Failure)),
+    responses((status = 200, body = Envelope<GenerationWithVariables>), (status = 404, body = Failure)),
 )]
 async fn show(
     State(state): State<ApiState>,
     Caller(actor): Caller,
     IdAnd(id, number): IdAnd<EnvironmentId>,
     _: Query<NoParameters>,
-) -> Result<Answer<Generation>, ApiError> {
+) -> Result<Answer<GenerationWithVariables>, ApiError> {
     let number = number.parse().map_err(|_| ApiError::not_found("there is no such generation"))?;
-    Ok(ok(state.catalog.generation(&actor, id, number).await?.into()))
+    let (generation, variables) = state.catalog.variables_at(&actor, id, At::Generation(number)).await?;
+    Ok(ok(GenerationWithVariables::new(generation, variables)))
 }
 
 /// Compare two generations, or an environment with another one; of secrets it only says that they differ
@@ -78,6 +81,7 @@ async fn diff(
     params(("configId" = String, Path), ("If-Match" = Option<String>, Header, description = "The generation that was read")),
     responses(
         (status = 200, body = Envelope<Generation>), (status = 400, body = Failure), (status = 404, body = Failure),
+        (status = 202, description = "Nothing is published before somebody else approves it", body = Envelope<ChangeRequest>),
         (status = 409, description = "Somebody changed the environment since", body = Failure),
     ),
 )]

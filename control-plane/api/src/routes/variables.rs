@@ -10,7 +10,8 @@ use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok};
 use crate::error::{ApiError, Failure};
 use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoBody, Query, shown};
-use crate::shape::environment::{ChangedVariable, Generation, Revealed, Variable, VariableChange, VariablesChange};
+use crate::shape::change::ChangeRequest;
+use crate::shape::environment::{ChangedVariable, Generation, Reveal, Revealed, Variable, VariableChange, VariablesChange};
 use crate::shape::history::{Names, StateParameters};
 use crate::state::ApiState;
 
@@ -59,6 +60,7 @@ async fn list(
     params(("configId" = String, Path), ("If-Match" = Option<String>, Header, description = "The generation that was read")),
     responses(
         (status = 200, body = Envelope<Generation>), (status = 400, body = Failure), (status = 404, body = Failure),
+        (status = 202, description = "Nothing is published before somebody else approves it", body = Envelope<ChangeRequest>),
         (status = 409, description = "Somebody changed the environment since", body = Failure),
     ),
 )]
@@ -86,6 +88,7 @@ async fn change_many(
     ),
     responses(
         (status = 200, body = Envelope<ChangedVariable>), (status = 400, body = Failure), (status = 404, body = Failure),
+        (status = 202, description = "Nothing is published before somebody else approves it", body = Envelope<ChangeRequest>),
         (status = 409, description = "Somebody changed the environment since", body = Failure),
     ),
 )]
@@ -105,7 +108,7 @@ async fn put(
     Ok(ok(ChangedVariable { variable: variable.into(), generation }).at_generation(generation))
 }
 
-/// Delete a variable
+/// Delete a variable, or let in again an inherited one that was removed
 #[utoipa::path(
     operation_id = "deleteVariable",
     delete, path = "/api/config/environments/{configId}/variables/{key}", tag = "variables",
@@ -113,7 +116,10 @@ async fn put(
         ("configId" = String, Path), ("key" = String, Path),
         ("If-Match" = Option<String>, Header, description = "The generation that was read"),
     ),
-    responses((status = 200, body = Envelope<Generation>), (status = 404, body = Failure), (status = 409, body = Failure)),
+    responses(
+        (status = 200, body = Envelope<Generation>), (status = 404, body = Failure), (status = 409, body = Failure),
+        (status = 202, description = "Nothing is published before somebody else approves it", body = Envelope<ChangeRequest>),
+    ),
 )]
 async fn delete(
     State(state): State<ApiState>,
@@ -128,18 +134,22 @@ async fn delete(
     Ok(ok(Generation::from(generation)).at_generation(number))
 }
 
-/// Show a secret's value; needs the role admin and is audited
+/// Show a secret's value, as it is written or as programs get it; needs the role admin and is audited
 #[utoipa::path(
     operation_id = "revealVariable",
     post, path = "/api/config/environments/{configId}/variables/{key}/reveal", tag = "variables",
-    params(("configId" = String, Path), ("key" = String, Path)),
+    params(("configId" = String, Path), ("key" = String, Path)), request_body = Reveal,
     responses((status = 200, body = Envelope<Revealed>), (status = 403, body = Failure), (status = 404, body = Failure)),
 )]
 async fn reveal(
     State(state): State<ApiState>,
     IdAnd(id, key): IdAnd<EnvironmentId>,
-    request: Mutation<NoBody>,
+    request: Mutation<Reveal>,
 ) -> Result<Answer<Revealed>, ApiError> {
-    let value = state.catalog.reveal(&request.actor, id, &key).await?;
+    let value = if request.body.effective {
+        state.catalog.reveal_effective(&request.actor, id, &key).await?
+    } else {
+        state.catalog.reveal(&request.actor, id, &key).await?
+    };
     Ok(ok(Revealed { key, value: value.expose().to_owned() }))
 }

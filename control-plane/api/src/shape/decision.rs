@@ -142,6 +142,7 @@ impl From<model::Event> for Event {
                 K::ConfigPushed { .. } => "config_pushed",
                 K::ConfigRunning { .. } => "config_running",
                 K::ConfigFailed { .. } => "config_failed",
+                K::ConfigRolledBack { .. } => "config_rolled_back",
                 K::PolicyFaulted { .. } => "policy_faulted",
                 K::TokenMisused => "token_misused",
             },

@@ -12,6 +12,7 @@ use super::apply::{Applied, Apply};
 use super::decision::Decision;
 use super::instance::InstanceMetrics;
 use super::probe::{NewProbe, Probe};
+use super::rollout::{ConfigProgress, Rollout, RolloutSettings};
 use super::{DURATION, Problems};
 use crate::error::ApiError;
 use crate::text::{parse_bytes, parse_duration, write_time};
@@ -112,6 +113,8 @@ pub(crate) struct NewDeployment {
     #[serde(default)]
     replicas: Replicas,
     apply_strategy: Option<Apply>,
+    #[serde(default)]
+    rollout: RolloutSettings,
     /// At most 16.
     #[serde(default)]
     probes: Vec<NewProbe>,
@@ -148,6 +151,7 @@ impl NewDeployment {
             }
         });
         let apply = self.apply_strategy.unwrap_or_default().check(&mut problems);
+        let rollout = self.rollout.check(&mut problems);
         let probes: Vec<_> =
             self.probes.into_iter().enumerate().map(|(at, one)| one.check(at, &mut problems)).collect();
         let sample_interval =
@@ -176,6 +180,7 @@ impl NewDeployment {
                 apply: strategy,
                 start_only,
                 bake_time,
+                rollout,
                 // One that cannot be read is a problem.
                 probes: probes.into_iter().flatten().collect(),
                 allowed_names: self.allowed_names,
@@ -287,6 +292,7 @@ pub(crate) struct Deployment {
     resources: Resources,
     replicas: ReplicaBounds,
     apply_strategy: Apply,
+    rollout: RolloutSettings,
     probes: Vec<Probe>,
     allowed_names: Vec<String>,
     http: bool,
@@ -322,6 +328,7 @@ impl Deployment {
             resources: Resources { cpu: spec.resources.cpu_cores, memory: spec.resources.memory_bytes },
             replicas: ReplicaBounds { min: spec.min_replicas, max: spec.max_replicas, initial: spec.initial_replicas },
             apply_strategy: Apply::show(spec.apply, spec.start_only, spec.bake_time),
+            rollout: RolloutSettings::show(spec.rollout),
             probes: spec.probes.into_iter().map(Probe::from).collect(),
             allowed_names: spec.allowed_names,
             http: spec.http,
@@ -373,24 +380,6 @@ pub(crate) struct Scale {
     pub(crate) reason: String,
 }
 
-/// How far the newest configuration has come.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ConfigProgress {
-    pub(crate) generation: u64,
-    /// Instances that run it.
-    pub(crate) running: u32,
-    pub(crate) total: u32,
-    pub(crate) failed: Vec<ConfigProblem>,
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ConfigProblem {
-    pub(crate) instance_id: String,
-    pub(crate) error: String,
-}
-
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
@@ -402,24 +391,8 @@ pub(crate) struct Status {
     pub(crate) connected_replicas: u32,
     pub(crate) paused: bool,
     pub(crate) config: Option<ConfigProgress>,
+    /// The rollout that is under way, or the last one since the deployment was started; null while it is stopped.
+    pub(crate) rollout: Option<Rollout>,
     pub(crate) metrics: InstanceMetrics,
     pub(crate) last_decision: Option<Decision>,
-}
-
-/// A push of configuration.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Rollout {
-    pub(crate) generation: u64,
-    pub(crate) total: u32,
-    /// Run the generation.
-    pub(crate) applied: u32,
-    /// Have it and will run it after their next start.
-    pub(crate) deferred: u32,
-    /// Refused it or rolled it back.
-    pub(crate) refused: u32,
-    /// Have not answered yet.
-    pub(crate) pending: u32,
-    /// Who refused and why; at most 100 of them.
-    pub(crate) failed: Vec<ConfigProblem>,
 }

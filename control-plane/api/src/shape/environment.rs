@@ -10,11 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::Problems;
+use super::change::Protection;
 use super::history::Provenance;
 use crate::error::ApiError;
 use crate::text::{write_hex, write_time};
 
 const STAGES: &str = "one of development, staging, production";
+const RISKS: &str = "one of low, medium, high";
 const KINDS: &str = "one of string, number, boolean, json, url, secret";
 
 pub(crate) fn parse_stage(text: &str) -> Option<model::Stage> {
@@ -71,11 +73,17 @@ pub(crate) struct EnvironmentChange {
     #[serde(default, deserialize_with = "given_or_null")]
     #[schema(value_type = Option<String>)]
     extends: Option<Option<String>>,
+    /// Which changes somebody else has to approve; null for none.
+    #[serde(default, deserialize_with = "given_or_null")]
+    #[schema(value_type = Option<Protection>)]
+    approval: Option<Option<Protection>>,
 }
 
 /// A field that may be left out, which is not the same as null.
-fn given_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(Some)
+fn given_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 impl EnvironmentChange {
@@ -83,12 +91,17 @@ impl EnvironmentChange {
         let mut problems = Problems::default();
         let extends =
             self.extends.map(|base| problems.parse("extends", base.as_deref(), BASE, |text| text.parse().ok()));
+        let approval = self.approval.map(|protection| {
+            let from = protection.as_ref().map(|protection| protection.from.as_str());
+            problems.parse("approval.from", from, RISKS, model::Risk::from_name)
+        });
         problems.finish(|| outrigger_catalog::EnvironmentUpdate {
             stage: None,
             name: self.name,
             description: self.description,
             is_active: self.is_active,
             extends,
+            approval,
         })
     }
 }
@@ -106,6 +119,8 @@ pub(crate) struct Environment {
     extends: Option<String>,
     /// The newest generation; 0 before the first variable.
     generation: u64,
+    /// Which changes somebody else than their author has to approve.
+    approval: Option<Protection>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -123,6 +138,7 @@ impl From<model::Environment> for Environment {
             is_active: environment.is_active,
             extends: environment.extends.map(|base| base.to_string()),
             generation: environment.generation,
+            approval: environment.approval.map(Protection::from),
             created_at: write_time(environment.created_at),
             updated_at: write_time(environment.updated_at),
         }
@@ -130,7 +146,7 @@ impl From<model::Environment> for Environment {
 }
 
 /// A value as JSON may write it: text, or a number or boolean for what it looks like.
-pub(crate) struct Value(SecretString);
+pub(crate) struct Value(pub(crate) SecretString);
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,6 +219,9 @@ pub(crate) struct VariableChange {
     description: Option<String>,
     /// string, number, boolean, json, url or secret
     variable_type: Option<String>,
+    /// The environment is not to have what it inherits under this name; nothing else is said then. Deleting the key lets
+    /// it in again.
+    removed: Option<bool>,
     /// Expand the references in the value, `${KEY}` and `${env:NAME/KEY}`; false takes it literally. True if it is not
     /// said otherwise.
     expand: Option<bool>,
@@ -234,20 +253,36 @@ impl VariableChange {
         if self.key.is_some() {
             problems.add("key", "is not a field of this request: the path names the variable");
         }
-        let change = self.checked(key.to_owned(), "variableType", present, &mut problems);
+        let change = self.checked(key.to_owned(), "", present, &mut problems);
         problems.finish(|| vec![change])
+    }
+
+    fn says_more(&self) -> bool {
+        let Self { key: _, value, is_encrypted, is_required, description, variable_type, removed: _, expand } = self;
+        value.is_some()
+            || is_encrypted.is_some()
+            || is_required.is_some()
+            || description.is_some()
+            || variable_type.is_some()
+            || expand.is_some()
     }
 
     /// What is not said stays as it is now: above all, a secret that gets a new value stays a secret.
     fn checked(
         self,
         key: String,
-        type_field: &str,
+        path: &str,
         present: &[model::Variable],
         problems: &mut Problems,
     ) -> model::VariableChange {
-        let present = present.iter().find(|variable| variable.key == key);
-        let kind = problems.parse(type_field, self.variable_type.as_deref(), KINDS, |text| text.parse().ok());
+        if self.removed == Some(true) {
+            if self.says_more() {
+                problems.add(format!("{path}removed"), "excludes everything else that is said of the variable");
+            }
+            return model::VariableChange::Remove { key };
+        }
+        let present = present.iter().find(|variable| variable.key == key && !variable.is_removed);
+        let kind = problems.parse(&format!("{path}variableType"), self.variable_type.as_deref(), KINDS, |text| text.parse().ok());
         let kind = kind.unwrap_or(match (self.is_encrypted, present.map(|variable| variable.kind)) {
             // It is one by its type alone, which has to go for it to become plain.
             (Some(false), Some(VariableKind::Secret)) | (Some(false) | None, None) => VariableKind::String,
@@ -276,8 +311,8 @@ impl VariablesChange {
         for (at, mut variable) in self.variables.into_iter().enumerate() {
             match variable.key.take() {
                 Some(key) => {
-                    let type_field = format!("variables[{at}].variableType");
-                    changes.push(variable.checked(key, &type_field, present, &mut problems));
+                    let path = format!("variables[{at}].");
+                    changes.push(variable.checked(key, &path, present, &mut problems));
                 }
                 None => problems.add(format!("variables[{at}].key"), "is required"),
             }
@@ -295,6 +330,9 @@ pub(crate) struct Variable {
     value: Option<String>,
     /// There is a value, and it is not shown. False with a value of null, there is none yet.
     masked: bool,
+    /// It is not a variable: the environment does not have what it inherits under this name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    removed: bool,
     is_encrypted: bool,
     is_required: bool,
     description: String,
@@ -316,6 +354,7 @@ impl Variable {
             key: variable.key,
             value: variable.value,
             masked: variable.is_secret && variable.is_set,
+            removed: false,
             is_encrypted: variable.is_secret,
             is_required: variable.is_required,
             description: variable.description,
@@ -333,6 +372,7 @@ impl From<model::Variable> for Variable {
             key: variable.key,
             value: variable.value,
             masked: variable.is_secret && variable.is_set,
+            removed: variable.is_removed,
             is_encrypted: variable.is_secret,
             is_required: variable.is_required,
             description: variable.description,
@@ -357,6 +397,8 @@ pub(crate) struct ChangedVariable {
 pub(crate) struct Generation {
     generation: u64,
     author: String,
+    /// Who approved it, where somebody had to.
+    approved_by: Option<String>,
     message: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -369,11 +411,35 @@ impl From<model::Generation> for Generation {
         Self {
             generation: generation.number,
             author: generation.author,
+            approved_by: generation.approver,
             message: generation.message,
             created_at: write_time(generation.created_at),
             content_hash: write_hex(&generation.content_hash),
         }
     }
+}
+
+/// A generation with the variables that the environment itself had then; secrets are masked.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct GenerationWithVariables {
+    #[serde(flatten)]
+    generation: Generation,
+    variables: Vec<Variable>,
+}
+
+impl GenerationWithVariables {
+    pub(crate) fn new(generation: model::Generation, variables: Vec<model::Variable>) -> Self {
+        Self { generation: generation.into(), variables: variables.into_iter().map(Variable::from).collect() }
+    }
+}
+
+/// Which value to show.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reveal {
+    /// As a program gets it, inherited and expanded, instead of as it is written.
+    #[serde(default)]
+    pub(crate) effective: bool,
 }
 
 /// A secret in clear, because somebody with the right asked for it; audited.

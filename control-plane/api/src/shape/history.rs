@@ -136,7 +136,7 @@ impl Names {
 }
 
 /// One variable that is different.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Difference {
     key: String,
@@ -149,12 +149,14 @@ pub(crate) struct Difference {
 }
 
 /// One side of a difference.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown {
     /// Null for one that has none, and for one that is secret on either side.
     value: Option<String>,
     masked: bool,
+    /// The environment does not have what it inherits under the name; nothing else is said then.
+    removed: bool,
     is_encrypted: bool,
     is_required: bool,
     description: String,
@@ -176,6 +178,7 @@ impl From<diff::Difference> for Difference {
 
 impl From<diff::Shown> for Shown {
     fn from(shown: diff::Shown) -> Self {
+        let removed = shown.value == diff::ShownValue::Tombstone;
         let (value, masked) = match shown.value {
             diff::ShownValue::Text(text) => (Some(text), false),
             diff::ShownValue::Hidden => (None, true),
@@ -184,6 +187,7 @@ impl From<diff::Shown> for Shown {
         Self {
             value,
             masked,
+            removed,
             is_encrypted: shown.secret,
             is_required: shown.required,
             description: shown.description,

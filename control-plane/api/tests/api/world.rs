@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_api::{ApiState, Readiness, StoreProbe};
+use outrigger_api::{ApiState, NextMasterKey, Readiness, StoreProbe};
 use outrigger_catalog::Catalog;
 use outrigger_drivers::DryRunDriver;
 use outrigger_engine::{Engine, EngineConfig};
@@ -48,6 +48,7 @@ impl World {
         let ingest = IngestConfig::new(listen, vec![SERVER_NAME.to_owned()]);
         let ingest = Ingest::start(ingest, catalog.clone()).await.expect("ingest starts");
         let engine = engine(&catalog, &ingest).await;
+        let next = MasterKey::generate();
         let readiness = Readiness::default();
         readiness.set_ready();
         let state = ApiState {
@@ -57,6 +58,7 @@ impl World {
             store: StoreProbe::new(store),
             readiness: readiness.clone(),
             agents_address: ingest.local_addr().to_string(),
+            next_master_key: NextMasterKey::new(move || Box::pin(std::future::ready(Ok(next.clone())))),
         };
         let listener = TcpListener::bind(listen).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");

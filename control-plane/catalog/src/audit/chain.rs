@@ -14,6 +14,7 @@ use outrigger_secrets::AuditKeys;
 use outrigger_store::{Link, Linked, LogPosition};
 use ring::digest::{Context, SHA256};
 
+use crate::keyring::Keyring;
 use crate::record;
 
 /// The first byte of an entry that is in the chain.
@@ -89,10 +90,51 @@ pub(crate) fn digest(organization: OrganizationId, position: LogPosition, entry:
     digest
 }
 
+/// The keys of one organisation's audit log: those that sign, and while the master key is replaced those that have signed
+/// as well.
+#[derive(Debug, Clone)]
+pub(crate) struct Signers {
+    organization: OrganizationId,
+    signing: AuditKeys,
+    other: Option<AuditKeys>,
+}
+
+impl Signers {
+    pub(crate) fn new(keyring: &Keyring, organization: OrganizationId) -> Self {
+        let derive = |master| AuditKeys::derive(master, organization);
+        Self { organization, signing: derive(keyring.sealing()), other: keyring.other().map(derive) }
+    }
+
+    /// Makes fingerprints of values.
+    pub(crate) const fn signing(&self) -> &AuditKeys {
+        &self.signing
+    }
+
+    pub(crate) fn is_genuine(&self, head: &AuditHead) -> bool {
+        [Some(&self.signing), self.other.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|keys| head.is_genuine(keys, self.organization))
+    }
+
+    /// The same end, signed anew; nothing for one that is so already, or that nobody of these has signed: it stays as
+    /// it was found.
+    pub(crate) fn resigned(&self, head: &AuditHead) -> Option<AuditHead> {
+        let is_due = !head.is_genuine(&self.signing, self.organization) && self.is_genuine(head);
+        let AuditHead { start, next, digest, .. } = *head;
+        is_due.then(|| AuditHead::signed(&self.signing, self.organization, start, next, digest))
+    }
+}
+
 /// Chains the entries of one organisation, inside the transactions that append them.
 pub(crate) struct Chain {
-    pub(crate) organization: OrganizationId,
-    pub(crate) keys: AuditKeys,
+    signers: Signers,
+}
+
+impl Chain {
+    pub(crate) fn new(keyring: &Keyring, organization: OrganizationId) -> Self {
+        Self { signers: Signers::new(keyring, organization) }
+    }
 }
 
 impl Link for Chain {
@@ -102,16 +144,17 @@ impl Link for Chain {
         let present = head.map(record::decode::<AuditHead>);
         let (start, before, trusted) = match present {
             None => (position, BEGINNING, true),
-            Some(Ok(head)) => (head.start, head.digest, head.is_genuine(&self.keys, self.organization)),
+            Some(Ok(head)) => (head.start, head.digest, self.signers.is_genuine(&head)),
             Some(Err(_)) => (position, BEGINNING, false),
         };
         let mut entry = Vec::with_capacity(1 + DIGEST_BYTES + value.len());
         entry.push(CHAINED);
         entry.extend_from_slice(&before);
         entry.extend_from_slice(value);
-        let digest = digest(self.organization, position, &entry);
+        let Signers { organization, signing, .. } = &self.signers;
+        let digest = digest(*organization, position, &entry);
         let next = position.saturating_add(1);
-        let signed = AuditHead::signed(&self.keys, self.organization, start, next, digest);
+        let signed = AuditHead::signed(signing, *organization, start, next, digest);
         let head = if trusted { signed } else { AuditHead { signature: [0; 32], ..signed } };
         Linked { entry: Bytes::from(entry), head: record::encode(&head) }
     }
@@ -125,7 +168,8 @@ mod tests {
 
     fn chain() -> Chain {
         let organization = OrganizationId::generate();
-        Chain { organization, keys: AuditKeys::derive(&MasterKey::generate(), organization) }
+        let signing = AuditKeys::derive(&MasterKey::generate(), organization);
+        Chain { signers: Signers { organization, signing, other: None } }
     }
 
     fn head(linked: &Linked) -> AuditHead {
@@ -138,14 +182,14 @@ mod tests {
         let first = chain.link(None, 5, b"\x01{}");
         let second = chain.link(Some(&first.head), 6, b"\x01[]");
         assert_eq!(parse(&first.entry), Stored { before: Some(&BEGINNING), row: b"\x01{}" });
-        let digest_of_first = digest(chain.organization, 5, &first.entry);
+        let digest_of_first = digest(chain.signers.organization, 5, &first.entry);
         assert_eq!(parse(&second.entry), Stored { before: Some(&digest_of_first), row: b"\x01[]" });
         let end = head(&second);
         assert_eq!((end.start, end.next), (5, 7));
-        assert_eq!(end.digest, digest(chain.organization, 6, &second.entry));
-        assert!(end.is_genuine(&chain.keys, chain.organization));
-        assert!(!end.is_genuine(&chain.keys, OrganizationId::generate()));
-        assert!(!AuditHead { next: 6, ..end }.is_genuine(&chain.keys, chain.organization));
+        assert_eq!(end.digest, digest(chain.signers.organization, 6, &second.entry));
+        assert!(chain.signers.is_genuine(&end));
+        assert!(!end.is_genuine(&chain.signers.signing, OrganizationId::generate()));
+        assert!(!chain.signers.is_genuine(&AuditHead { next: 6, ..end }));
     }
 
     #[test]
@@ -155,10 +199,25 @@ mod tests {
         let forged = record::encode(&AuditHead { start: 1, ..head(&first) });
         for bad in [&forged[..], b"", b"\x01nonsense"] {
             let next = chain.link(Some(bad), 1, b"\x01{}");
-            assert!(!head(&next).is_genuine(&chain.keys, chain.organization));
+            assert!(!chain.signers.is_genuine(&head(&next)));
             let after = chain.link(Some(&next.head), 2, b"\x01{}");
-            assert!(!head(&after).is_genuine(&chain.keys, chain.organization));
+            assert!(!chain.signers.is_genuine(&head(&after)));
         }
+    }
+
+    #[test]
+    fn a_log_goes_on_under_a_new_key_and_what_the_old_one_signed_can_be_signed_anew() {
+        let old = chain();
+        let organization = old.signers.organization;
+        let signing = AuditKeys::derive(&MasterKey::generate(), organization);
+        let both = Signers { organization, signing, other: Some(old.signers.signing.clone()) };
+        let alone = Signers { other: None, ..both.clone() };
+        let first = old.link(None, 0, b"\x01{}");
+        let resigned = both.resigned(&head(&first)).unwrap();
+        assert!(alone.is_genuine(&resigned) && both.resigned(&resigned).is_none());
+        assert_eq!(alone.resigned(&head(&first)), None, "whoever has the new key alone vouches for nothing");
+        let second = Chain { signers: both }.link(Some(&first.head), 1, b"\x01{}");
+        assert!(alone.is_genuine(&head(&second)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use outrigger_protocol::id::OrganizationId;
 use outrigger_store::{Direction, LogEntry, LogPosition};
 
-use super::chain::{self, AuditHead, BEGINNING, Digest};
+use super::chain::{self, AuditHead, BEGINNING, Digest, Signers};
 use crate::catalog::{Catalog, READ, Row};
 use crate::error::CatalogError;
 use crate::keys;
@@ -40,6 +40,9 @@ pub enum AuditFault {
     Changed { position: LogPosition },
     #[error("entry {position} was added outside the chain")]
     Added { position: LogPosition },
+    /// What there is may be a chain, but it is another one, or an older copy of it.
+    #[error("the head that was expected is not in the log: it is an older copy, or another log")]
+    Unexpected,
 }
 
 impl AuditFault {
@@ -47,7 +50,7 @@ impl AuditFault {
     #[must_use]
     pub fn position(self) -> Option<LogPosition> {
         match self {
-            Self::HeadMissing | Self::HeadForged => None,
+            Self::HeadMissing | Self::HeadForged | Self::Unexpected => None,
             Self::Removed { position } | Self::Changed { position } | Self::Added { position } => Some(position),
         }
     }
@@ -61,6 +64,8 @@ struct Walk {
     next: LogPosition,
     before_chain: u64,
     digest: Digest,
+    /// A hash that somebody noted down as that of the last entry of their time, until it is met.
+    expected: Option<Digest>,
 }
 
 impl Walk {
@@ -77,6 +82,7 @@ impl Walk {
                     return Err(AuditFault::Changed { position: self.start.max(position.saturating_sub(1)) });
                 }
                 self.digest = chain::digest(self.organization, position, &entry.value);
+                self.expected = self.expected.filter(|expected| *expected != self.digest);
             }
             _ => return Err(AuditFault::Added { position }),
         }
@@ -106,21 +112,41 @@ impl Catalog {
     /// # Errors
     /// When the log cannot be read.
     pub async fn verify_audit(&self, actor: &Actor) -> Result<AuditVerification, CatalogError> {
+        self.verify_audit_against(actor, None).await
+    }
+
+    /// As [`verify_audit`](Self::verify_audit), and that the log has `expected`, a [head](AuditVerification::head) that was
+    /// noted down elsewhere: one that has not was put in the place of the one it was noted of.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn verify_audit_against(
+        &self,
+        actor: &Actor,
+        expected: Option<[u8; 32]>,
+    ) -> Result<AuditVerification, CatalogError> {
         actor.require(Role::Admin)?;
         let organization = actor.organization;
         // The log's end is read before the head: every entry before it is one that the head knows of.
         let log = keys::audit_log(organization);
         let known = self.store().read_log(&log, 0, 1, Direction::Forward).await.map_err(READ)?.next_position;
-        let head = match self.audit_head(organization).await {
-            Ok(head) => head,
-            Err(CatalogError::Record { .. }) => return Ok(nothing_but(AuditFault::HeadForged)),
-            Err(error) => return Err(error),
+        let head = loop {
+            let keyring = self.keyring();
+            let head = match self.audit_head(organization).await {
+                Ok(head) => head,
+                Err(CatalogError::Record { .. }) => return Ok(nothing_but(AuditFault::HeadForged)),
+                Err(error) => return Err(error),
+            };
+            if head.is_none_or(|head| Signers::new(&keyring, organization).is_genuine(&head)) {
+                break head;
+            }
+            // It may have been signed with a key that was not known yet.
+            if !self.renew_keyring(&keyring).await? {
+                return Ok(nothing_but(AuditFault::HeadForged));
+            }
         };
-        if head.is_some_and(|head| !head.is_genuine(&self.audit_keys(organization), organization)) {
-            return Ok(nothing_but(AuditFault::HeadForged));
-        }
         let (start, end) = head.map_or((known, known), |head| (head.start, head.next));
-        let mut walk = Walk { organization, start, next: 0, before_chain: 0, digest: BEGINNING };
+        let mut walk = Walk { organization, start, next: 0, before_chain: 0, digest: BEGINNING, expected };
         let fault = match self.walk(&mut walk, end).await? {
             Err(fault) => Some(fault),
             Ok(()) => match head.map_or(Ok(()), |head| walk.end(&head)) {
@@ -133,7 +159,8 @@ impl Catalog {
             Some(AuditFault::Added { .. }) if head.is_none() => Some(AuditFault::HeadMissing),
             fault => fault,
         };
-        let Walk { next: entries, before_chain, .. } = walk;
+        let Walk { next: entries, before_chain, expected, .. } = walk;
+        let fault = fault.or(expected.map(|_| AuditFault::Unexpected));
         Ok(AuditVerification { entries, before_chain, head: head.map(|head| head.digest), fault })
     }
 

@@ -23,10 +23,18 @@ pub enum AuditAction {
     Import,
     /// An environment went back to old variables.
     Rollback,
+    /// A change was published that somebody else had asked for.
+    Approve,
+    /// A change that was asked for is not published.
+    Reject,
+    /// A change was published that somebody else should have approved.
+    Override,
+    /// Somebody promoted, aborted, paused, resumed or overrode a rollout.
+    Rollout,
 }
 
 impl AuditAction {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Create,
         Self::Update,
         Self::Delete,
@@ -40,6 +48,10 @@ impl AuditAction {
         Self::Import,
         Self::Rollback,
         Self::Rotate,
+        Self::Approve,
+        Self::Reject,
+        Self::Override,
+        Self::Rollout,
     ];
 
     #[must_use]
@@ -58,6 +70,10 @@ impl AuditAction {
             Self::Import => "import",
             Self::Rollback => "rollback",
             Self::Rotate => "rotate",
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::Override => "override",
+            Self::Rollout => "rollout",
         }
     }
 

@@ -4,6 +4,7 @@ use outrigger_protocol::id::{DeploymentId, EnvironmentId, OrganizationId, Policy
 use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::probe::Probe;
 use outrigger_protocol::time::UnixMillis;
+use outrigger_rollout::Settings;
 use outrigger_scaling::{Combine, GuardConfig};
 
 /// The life cycle of a deployment; API.md fixes the names.
@@ -99,6 +100,8 @@ pub struct DeploymentSpec {
     pub start_only: Vec<String>,
     /// How long new configuration is on trial in an instance; `None` leaves it to the agent.
     pub bake_time: Option<Duration>,
+    /// How a new generation spreads over the instances.
+    pub rollout: Settings,
     pub probes: Vec<Probe>,
     /// Dangerous variable names that are allowed here by name.
     pub allowed_names: Vec<String>,

@@ -3,6 +3,8 @@ use outrigger_protocol::id::{EnvironmentId, KeyId, ProjectId};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_secrets::SecretString;
 
+use super::Risk;
+
 /// Which kind of environment a configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
@@ -37,6 +39,8 @@ pub struct Environment {
     pub extends: Option<EnvironmentId>,
     /// The newest generation; 0 before the first variable.
     pub generation: u64,
+    /// A change of at least this risk is published only once somebody else has approved it.
+    pub approval: Option<Risk>,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
 }
@@ -56,6 +60,9 @@ pub struct Variable {
     pub value: Option<String>,
     /// It has a value, which may be one that is not told here.
     pub is_set: bool,
+    /// It is not a variable but says that there is to be none: what the environment inherits under this name, it does
+    /// not have.
+    pub is_removed: bool,
     /// The value is kept encrypted and never read back except by reveal.
     pub is_secret: bool,
     pub is_required: bool,
@@ -82,9 +89,23 @@ pub enum VariableChange {
         /// Whether references in the value are expanded; otherwise it is taken literally.
         expand: bool,
     },
+    /// What the environment itself says under this name goes: a variable, or that an inherited one is removed.
     Delete {
         key: String,
     },
+    /// The environment is not to have what it inherits under this name.
+    Remove {
+        key: String,
+    },
+}
+
+impl VariableChange {
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } | Self::Remove { key } => key,
+        }
+    }
 }
 
 /// One immutable state of all variables: of those that the environment writes, and of all that it takes from others.
@@ -93,6 +114,8 @@ pub struct Generation {
     pub environment: EnvironmentId,
     pub number: u64,
     pub author: String,
+    /// Who approved it, if somebody had to.
+    pub approver: Option<String>,
     pub message: String,
     pub created_at: UnixMillis,
     /// SHA-256 of the canonical plaintext, as the agent computes it ([`outrigger_protocol::environment`]).

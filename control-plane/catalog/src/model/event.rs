@@ -40,6 +40,11 @@ pub enum EventKind {
         generation: u64,
         instance: InstanceId,
     },
+    /// A gate failed, or somebody aborted a rollout: the content from before is generation `restored`.
+    ConfigRolledBack {
+        generation: u64,
+        restored: u64,
+    },
     PolicyFaulted {
         policy: String,
     },

@@ -21,6 +21,10 @@ impl From<AuditAction> for v1::AuditAction {
             AuditAction::Import => Self::Import,
             AuditAction::Rollback => Self::Rollback,
             AuditAction::Rotate => Self::Rotate,
+            AuditAction::Approve => Self::Approve,
+            AuditAction::Reject => Self::Reject,
+            AuditAction::Override => Self::Override,
+            AuditAction::Rollout => Self::Rollout,
         }
     }
 }
@@ -41,6 +45,10 @@ impl From<v1::AuditAction> for AuditAction {
             v1::AuditAction::Import => Self::Import,
             v1::AuditAction::Rollback => Self::Rollback,
             v1::AuditAction::Rotate => Self::Rotate,
+            v1::AuditAction::Approve => Self::Approve,
+            v1::AuditAction::Reject => Self::Reject,
+            v1::AuditAction::Override => Self::Override,
+            v1::AuditAction::Rollout => Self::Rollout,
         }
     }
 }

@@ -1,5 +1,6 @@
 use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::time::UnixMillis;
+use outrigger_rollout::{Settings, Strategy};
 use outrigger_scaling::{Combine, GuardConfig};
 
 use super::scalar::Text;
@@ -121,6 +122,7 @@ impl From<&DeploymentSpec> for v1::DeploymentSpec {
             apply: spec.apply.into(),
             start_only: spec.start_only.clone(),
             bake_time: spec.bake_time.map(Into::into),
+            rollout: Some((&spec.rollout).into()),
             probes: spec.probes.iter().map(Into::into).collect(),
             allowed_names: spec.allowed_names.clone(),
             http: spec.http,
@@ -151,6 +153,7 @@ impl From<v1::DeploymentSpec> for DeploymentSpec {
             apply: stored.apply.into(),
             start_only: stored.start_only,
             bake_time: stored.bake_time.map(Into::into),
+            rollout: stored.rollout.map_or_else(|| Settings::new(Strategy::AllAtOnce), Into::into),
             probes: stored.probes.into_iter().map(Into::into).collect(),
             allowed_names: stored.allowed_names,
             http: stored.http,

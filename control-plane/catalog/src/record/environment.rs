@@ -3,7 +3,7 @@ use outrigger_protocol::time::UnixMillis;
 
 use super::scalar::{Base64, Digest, Text};
 use super::{Content, GenerationRow, Record, RecordError, VariableRow, v1};
-use crate::model::{Environment, Generation, SealedValue, Stage};
+use crate::model::{Environment, Generation, Risk, SealedValue, Stage};
 use crate::variables::Imported;
 
 impl From<Stage> for v1::Stage {
@@ -66,6 +66,7 @@ impl Record for Environment {
             is_active: self.is_active,
             extends: self.extends.map(Text),
             generation: self.generation,
+            approval: self.approval.map(v1::Risk::from),
             created_at: self.created_at.as_millis(),
             updated_at: self.updated_at.as_millis(),
         }
@@ -81,6 +82,7 @@ impl Record for Environment {
             is_active: stored.is_active,
             extends: stored.extends.map(|id| id.0),
             generation: stored.generation,
+            approval: stored.approval.map(Risk::from),
             created_at: UnixMillis::from_millis(stored.created_at),
             updated_at: UnixMillis::from_millis(stored.updated_at),
         })
@@ -92,11 +94,12 @@ impl Record for GenerationRow {
     type Stored = v1::Generation;
 
     fn to_stored(&self) -> v1::Generation {
-        let Generation { environment, number, author, message, created_at, content_hash } = &self.generation;
+        let Generation { environment, number, author, approver, message, created_at, content_hash } = &self.generation;
         v1::Generation {
             environment: Text(*environment),
             number: *number,
             author: author.clone(),
+            approver: approver.clone(),
             message: message.clone(),
             created_at: created_at.as_millis(),
             content_hash: Digest(*content_hash),
@@ -104,25 +107,28 @@ impl Record for GenerationRow {
             extends: self.extends.map(Text),
             inputs: self.inputs.iter().map(|(id, number)| (Text(*id), *number)).collect(),
             names: self.names.iter().map(|(name, id)| (name.clone(), Text(*id))).collect(),
+            restores: self.restores,
         }
     }
 
     fn from_stored(stored: v1::Generation) -> Result<Self, RecordError> {
-        let v1::Generation { environment, number, author, message, created_at, content_hash, variables, .. } = stored;
+        let v1::Generation { environment, number, author, approver, message, created_at, content_hash, .. } = stored;
         let generation = Generation {
             environment: environment.0,
             number,
             author,
+            approver,
             message,
             created_at: UnixMillis::from_millis(created_at),
             content_hash: content_hash.0,
         };
         Ok(Self {
             generation,
-            variables,
+            variables: stored.variables,
             extends: stored.extends.map(|id| id.0),
             inputs: stored.inputs.into_iter().map(|(id, number)| (id.0, number)).collect(),
             names: stored.names.into_iter().map(|(name, id)| (name, id.0)).collect(),
+            restores: stored.restores,
         })
     }
 }
@@ -159,6 +165,7 @@ impl From<Content> for v1::Content {
     fn from(content: Content) -> Self {
         match content {
             Content::Unset => Self::Unset,
+            Content::Removed => Self::Removed,
             Content::Plain(text) => Self::Plain(Base64(text.into_bytes())),
             Content::Sealed(SealedValue { key, generation, ciphertext }) => {
                 Self::Sealed(v1::SealedValue { key: Text(key), generation, ciphertext: Base64(ciphertext) })
@@ -173,6 +180,7 @@ impl TryFrom<v1::Content> for Content {
     fn try_from(content: v1::Content) -> Result<Self, RecordError> {
         match content {
             v1::Content::Unset => Ok(Self::Unset),
+            v1::Content::Removed => Ok(Self::Removed),
             v1::Content::Plain(Base64(bytes)) => {
                 String::from_utf8(bytes).map(Self::Plain).map_err(|_| RecordError::Unknown { field: "text" })
             }

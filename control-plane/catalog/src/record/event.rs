@@ -23,6 +23,9 @@ impl From<&EventKind> for v1::EventKind {
             EventKind::ConfigFailed { generation, instance } => {
                 Self::ConfigFailed { generation: *generation, instance: Text(*instance) }
             }
+            EventKind::ConfigRolledBack { generation, restored } => {
+                Self::ConfigRolledBack { generation: *generation, restored: *restored }
+            }
             EventKind::PolicyFaulted { policy } => Self::PolicyFaulted { policy: policy.clone() },
             EventKind::TokenMisused => Self::TokenMisused,
         }
@@ -45,6 +48,9 @@ impl From<v1::EventKind> for EventKind {
             v1::EventKind::ConfigRunning { generation, instances } => Self::ConfigRunning { generation, instances },
             v1::EventKind::ConfigFailed { generation, instance } => {
                 Self::ConfigFailed { generation, instance: instance.0 }
+            }
+            v1::EventKind::ConfigRolledBack { generation, restored } => {
+                Self::ConfigRolledBack { generation, restored }
             }
             v1::EventKind::PolicyFaulted { policy } => Self::PolicyFaulted { policy },
             v1::EventKind::TokenMisused => Self::TokenMisused,

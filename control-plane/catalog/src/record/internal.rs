@@ -41,20 +41,39 @@ impl Record for () {
     }
 }
 
-/// See [`outrigger_secrets::KeyCheck`].
+/// Which master key protects the database. See [`outrigger_secrets::KeyCheck`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KeyCheckRow(pub(crate) Vec<u8>);
+pub(crate) struct KeyCheckRow {
+    pub(crate) check: Vec<u8>,
+    /// What the key is called; unknown in databases from before keys had names.
+    pub(crate) name: Option<String>,
+    /// The key that takes its place. While it is here, what is sealed may be so by either.
+    pub(crate) next: Option<NextKeyCheck>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NextKeyCheck {
+    pub(crate) check: Vec<u8>,
+    pub(crate) name: String,
+}
 
 impl Record for KeyCheckRow {
     const ROW: &'static str = "key check";
     type Stored = v1::KeyCheck;
 
     fn to_stored(&self) -> v1::KeyCheck {
-        v1::KeyCheck { check: Base64(self.0.clone()) }
+        let Self { check, name, next } = self;
+        let next = next.as_ref().map(|next| v1::NextKeyCheck {
+            check: Base64(next.check.clone()),
+            name: next.name.clone(),
+        });
+        v1::KeyCheck { check: Base64(check.clone()), name: name.clone(), next }
     }
 
     fn from_stored(stored: v1::KeyCheck) -> Result<Self, RecordError> {
-        Ok(Self(stored.check.0))
+        let v1::KeyCheck { check, name, next } = stored;
+        let next = next.map(|next| NextKeyCheck { check: next.check.0, name: next.name });
+        Ok(Self { check: check.0, name, next })
     }
 }
 
@@ -205,12 +224,22 @@ pub(crate) struct GenerationRow {
     pub(crate) inputs: Vec<(EnvironmentId, u64)>,
     /// What the names of environments stood for that its values, and those of its inputs, refer to. Sorted.
     pub(crate) names: Vec<(String, EnvironmentId)>,
+    /// The generation whose whole content this one has. While it is the newest, it is put together from its inputs as
+    /// they were, and not as they are.
+    pub(crate) restores: Option<u64>,
 }
 
 impl GenerationRow {
     /// A generation without anything that it is made of.
     pub(crate) const fn alone(generation: Generation) -> Self {
-        Self { generation, variables: Vec::new(), extends: None, inputs: Vec::new(), names: Vec::new() }
+        Self {
+            generation,
+            variables: Vec::new(),
+            extends: None,
+            inputs: Vec::new(),
+            names: Vec::new(),
+            restores: None,
+        }
     }
 }
 
@@ -219,6 +248,8 @@ impl GenerationRow {
 pub(crate) enum Content {
     /// Declared, without a value.
     Unset,
+    /// Not a variable, but that there is to be none: what is inherited under the name is not to be there.
+    Removed,
     Plain(String),
     Sealed(SealedValue),
 }
@@ -228,6 +259,7 @@ impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unset => "Unset",
+            Self::Removed => "Removed",
             Self::Plain(_) => "Plain([redacted])",
             Self::Sealed(_) => "Sealed([redacted])",
         })

@@ -61,7 +61,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// A span of time in nanoseconds; one of more than 584 years is cut to that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Nanos(u64);
 

@@ -1,3 +1,5 @@
+mod rollout;
+
 use std::time::Duration;
 
 use outrigger_protocol::environment::VariableKind;
@@ -107,7 +109,8 @@ prop_compose! {
         memory_bytes: Option<u64>,
         (min_replicas, max_replicas, initial_replicas, http) in any::<(u32, u32, u32, bool)>(),
         apply in apply(),
-        (start_only, bake_time) in (any::<Vec<String>>(), proptest::option::of(span())),
+        (start_only, bake_time, rollout) in
+            (any::<Vec<String>>(), proptest::option::of(span()), rollout::settings()),
         probes in proptest::collection::vec(probe(), 0..3),
         allowed_names: Vec<String>,
         sample_interval in span(),
@@ -130,6 +133,7 @@ prop_compose! {
             apply,
             start_only,
             bake_time,
+            rollout,
             probes,
             allowed_names,
             http,
@@ -392,4 +396,17 @@ fn rows_from_before_inheritance_are_read_and_their_values_stay_literal() {
     );
     let row = decode::<GenerationRow>(row.as_bytes()).unwrap();
     assert_eq!((row.extends, row.inputs, row.names), (None, Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_deployment_from_before_there_were_strategies_is_rolled_out_all_at_once() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let tree = deployment().new_tree(&mut runner).expect("any deployment");
+    let deployment = proptest::strategy::ValueTree::current(&tree);
+    let mut row = serde_json::to_value(deployment.to_stored()).unwrap();
+    row["spec"].as_object_mut().unwrap().remove("rollout").expect("it is written");
+    let read: Deployment = decode(&[&[VERSION][..], row.to_string().as_bytes()].concat()).unwrap();
+    let default = outrigger_rollout::Settings::new(outrigger_rollout::Strategy::AllAtOnce);
+    assert_eq!(read.spec.rollout, default);
+    assert_eq!(DeploymentSpec { rollout: deployment.spec.rollout.clone(), ..read.spec }, deployment.spec);
 }

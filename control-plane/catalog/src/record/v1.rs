@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use outrigger_protocol::id::{
-    AgentId, AuditId, DecisionId, DeploymentId, EnvironmentId, EventId, InstanceId, IntentId, JoinTokenId, KeyId,
+    AgentId, AuditId, ChangeId, DecisionId, DeploymentId, EnvironmentId, EventId, InstanceId, IntentId, JoinTokenId, KeyId,
     OrganizationId, PolicyId, ProjectId, TokenId, UserId,
 };
 use outrigger_secrets::Fingerprint;
@@ -29,6 +29,8 @@ macro_rules! names {
     )+};
 }
 
+pub(crate) mod rollout;
+
 names! {
     Role { Viewer, Developer, Admin, Owner }
     Stage { Development, Staging, Production }
@@ -38,14 +40,33 @@ names! {
     Combine { Max, Min, Weighted }
     InstancePhase { Creating, Running, Destroying, Gone }
     IntentKind { Create, Destroy }
+    TemplateOrigin { Override, Default, Generated }
     ProbeKind { Startup, Liveness, Readiness }
     ProbeLevel { Service, Application, Infrastructure, Dependency }
-    AuditAction { Create, Update, Delete, Reveal, Reload, Scale, Login, Enroll, Failure, Export, Import, Rollback, Rotate }
+    Risk { Low, Medium, High }
+    ChangeKind { Variables, Import, Replacement, Rollback, Environment }
+    AuditAction { Create, Update, Delete, Reveal, Reload, Scale, Login, Enroll, Failure, Export, Import, Rollback, Rotate, Approve, Reject, Override, Rollout }
 }
 
 rows! {
     Empty {}
-    KeyCheck { check: Base64, }
+    KeyCheck {
+        check: Base64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<NextKeyCheck>,
+    }
+    NextKeyCheck { check: Base64, name: String, }
+    Rotation {
+        id: Text<KeyId>,
+        started_at: u64,
+        total: Option<u64>,
+        done: u64,
+        unreadable: u64,
+        cursor: Option<Base64>,
+        finished_at: Option<u64>,
+    }
     Operator { organization: Text<OrganizationId>, user: Text<UserId>, token_hash: Digest, }
     Home { organization: Text<OrganizationId>, }
     Address { organization: Text<OrganizationId>, user: Text<UserId>, }
@@ -96,6 +117,8 @@ rows! {
         #[serde(default)]
         extends: Option<Text<EnvironmentId>>,
         generation: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<Risk>,
         created_at: u64,
         updated_at: u64,
     }
@@ -103,6 +126,8 @@ rows! {
         environment: Text<EnvironmentId>,
         number: u64,
         author: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approver: Option<String>,
         message: String,
         created_at: u64,
         content_hash: Digest,
@@ -116,6 +141,9 @@ rows! {
         /// What the names of environments in references stood for.
         #[serde(default)]
         names: Vec<(String, Text<EnvironmentId>)>,
+        /// The generation whose whole content it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restores: Option<u64>,
     }
     /// Kept as the result of an idempotent call.
     Imported { generation: Generation, changed: bool, }
@@ -131,6 +159,31 @@ rows! {
         #[serde(default)]
         expand: bool,
     }
+    RiskReason { risk: Risk, text: String, }
+    ChangeDecision { outcome: ChangeOutcome, by: String, at: u64, reason: String, }
+    ChangeRequest {
+        id: Text<ChangeId>,
+        project: Text<ProjectId>,
+        environment: Text<EnvironmentId>,
+        kind: ChangeKind,
+        author: String,
+        message: String,
+        base: u64,
+        risk: Risk,
+        reasons: Vec<RiskReason>,
+        approver: Role,
+        created_at: u64,
+        expires_at: u64,
+        decision: Option<ChangeDecision>,
+    }
+    /// A variable that a change request would change: the generation of the version that it would replace, and whether
+    /// there is to be another one.
+    TouchedVariable { name: String, base: Option<u64>, stays: bool, }
+    /// What a change request would make of the environment itself.
+    EnvironmentStep { from: Environment, to: Environment, }
+    Change { request: ChangeRequest, touched: Vec<TouchedVariable>, environment: Option<EnvironmentStep>, }
+    /// Kept as the result of an idempotent call.
+    Held { awaits_approval: Text<ChangeId>, }
     SealedValue { key: Text<KeyId>, generation: u64, ciphertext: Base64, }
     Resources { cpu_cores: Option<f64>, memory_bytes: Option<u64>, }
     PolicyBinding { name: String, policy: Text<PolicyId>, config: String, mode: PolicyMode, }
@@ -169,6 +222,9 @@ rows! {
         start_only: Vec<String>,
         #[serde(default)]
         bake_time: Option<Nanos>,
+        /// Absent in rows from before there were several strategies.
+        #[serde(default)]
+        rollout: Option<rollout::RolloutSettings>,
         #[serde(default)]
         probes: Vec<Probe>,
         allowed_names: Vec<String>,
@@ -280,6 +336,29 @@ rows! {
         created_at: u64,
     }
     PolicyRef { policy: Text<PolicyId>, }
+    /// An organisation's own template without its variables.
+    Template {
+        id: String,
+        name: String,
+        category: String,
+        version: String,
+        description: String,
+        variables: usize,
+        edition: TemplateEdition,
+    }
+    TemplateEdition { revision: u64, author: String, created_at: u64, updated_at: u64, }
+    TemplateDocument { yaml: String, }
+    TemplateUses { applications: u64, }
+    /// Kept as the result of an idempotent call.
+    AppliedTemplate {
+        environment: Environment,
+        new: bool,
+        generation: Generation,
+        changed: bool,
+        written: Vec<(String, TemplateOrigin)>,
+        kept: Vec<String>,
+        unset: Vec<String>,
+    }
     Origin {
         address: Option<std::net::IpAddr>,
         user_agent: Option<String>,
@@ -313,9 +392,28 @@ rows! {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) enum Content {
     Unset,
+    /// What is inherited under the name is not to be there.
+    Removed,
     /// As base64, so that no content needs more room than another.
     Plain(Base64),
     Sealed(SealedValue),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum ChangeOutcome {
+    Approved { generation: u64 },
+    Overridden { generation: u64 },
+    Rejected,
+    Withdrawn,
+}
+
+/// What came of something that may have to be approved. Results of before that was so are done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Outcome<T> {
+    Held(Held),
+    Done(T),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -380,4 +478,5 @@ pub(crate) enum EventKind {
     ConfigFailed { generation: u64, instance: Text<InstanceId> },
     PolicyFaulted { policy: String },
     TokenMisused,
+    ConfigRolledBack { generation: u64, restored: u64 },
 }

@@ -3,20 +3,21 @@
 //! What an environment writes is opened, changed, and published with everything that depends on it; only the variables
 //! that differ are written. What does not differ makes no generation.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use outrigger_configuration::resolve::Variable;
+use outrigger_configuration::resolve::{Layer, Variable};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::{EnvironmentId, OrganizationId};
 use zeroize::Zeroizing;
 
 use super::VARIABLE;
 use super::composition::Composition;
-use super::publish::{Cause, MAX_WRITES, Publication};
+use super::publish::{MAX_WRITES, Publication, Published};
 use crate::catalog::Catalog;
 use crate::error::CatalogError;
-use crate::model::{Actor, Generation, Role, VariableChange};
+use crate::model::{Actor, ChangeKind, Generation, Role, VariableChange};
 use crate::mutation::Decided;
+use crate::record::Outcome;
 use crate::validate::{MESSAGE_BYTES, Problems, VARIABLE_NAME_BYTES};
 
 /// Of one variable.
@@ -31,7 +32,8 @@ impl Catalog {
     /// [`CatalogError::Validation`] with every problem of every variable, among them what a deployment that runs with the
     /// environment could not run with, and what an environment that depends on it could not be put together from;
     /// [`CatalogError::Conflict`] naming the newest generation when it is not `if_match`; [`CatalogError::NotFound`] for
-    /// the environment or a variable to delete.
+    /// the environment or a variable to delete; [`CatalogError::AwaitsApproval`] when nothing was published yet, because
+    /// somebody else has to approve it.
     pub async fn change_variables(
         &self,
         actor: &Actor,
@@ -41,18 +43,22 @@ impl Catalog {
         message: String,
     ) -> Result<Generation, CatalogError> {
         let (changes, message, organization) = (&changes, message.as_str(), actor.organization);
-        self.mutate(actor, Role::Developer, "change variables", async |mut draft| {
+        let outcome = self.mutate(actor, Role::Developer, "change variables", async |mut draft| {
             let mut composition = self.present(organization, environment, if_match).await?;
             check_shape(changes, message)?;
-            let variables = apply(composition.variables(environment), changes)?;
-            composition.rewrite(environment, variables);
-            let publication = Publication { actor, root: environment, message, cause: Cause::Content };
+            self.change(&mut composition, environment, changes).await?;
+            let kind = ChangeKind::Variables;
+            let publication = Publication::of(actor, environment, message, kind);
             match self.publish(&mut draft, &mut composition, &publication).await? {
-                Some(generation) => draft.then(generation),
-                None => Ok(Decided::Already(self.present_of(&composition, environment).await?)),
+                Published::Generation(generation) => draft.then(Outcome::Done(generation)),
+                Published::Held(id) => draft.then(Outcome::Held(id)),
+                Published::Nothing => {
+                    Ok(Decided::Already(Outcome::Done(self.present_of(&composition, environment).await?)))
+                }
             }
-        })
-        .await
+        });
+        let outcome = outcome.await?;
+        self.settle(actor, outcome).await
     }
 
     /// An environment of now, if it is at the generation that the caller takes it for.
@@ -91,7 +97,7 @@ pub(super) fn check_shape(changes: &[VariableChange], message: &str) -> Result<(
     });
     let mut names = HashSet::new();
     for change in changes {
-        let (VariableChange::Put { key, .. } | VariableChange::Delete { key }) = change;
+        let key = change.key();
         if !names.insert(key) {
             problems.add(shown(key), "is changed twice");
         }
@@ -115,14 +121,22 @@ fn shown(name: &str) -> String {
     name.chars().take(VARIABLE_NAME_BYTES).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-pub(super) fn apply(before: &[Variable], changes: &[VariableChange]) -> Result<Vec<Variable>, CatalogError> {
+/// What an environment says with the changes.
+pub(super) fn apply(before: &Layer, changes: &[VariableChange]) -> Result<Layer, CatalogError> {
     let mut after: BTreeMap<&str, Variable> =
-        before.iter().map(|variable| (variable.name.as_str(), variable.clone())).collect();
+        before.variables.iter().map(|variable| (variable.name.as_str(), variable.clone())).collect();
+    let mut removed: BTreeSet<&str> = before.tombstones.iter().map(String::as_str).collect();
     let mut problems = Problems::default();
     for change in changes {
         match change {
             VariableChange::Delete { key } => {
-                after.remove(key.as_str()).ok_or(CatalogError::NotFound { what: VARIABLE })?;
+                if after.remove(key.as_str()).is_none() && !removed.remove(key.as_str()) {
+                    return Err(CatalogError::NotFound { what: VARIABLE });
+                }
+            }
+            VariableChange::Remove { key } => {
+                after.remove(key.as_str());
+                removed.insert(key);
             }
             VariableChange::Put { key, value, is_secret, is_required, kind, description, expand } => {
                 let present = after.get(key.as_str());
@@ -141,10 +155,37 @@ pub(super) fn apply(before: &[Variable], changes: &[VariableChange]) -> Result<V
                     description: description.clone(),
                     expand: *expand,
                 };
+                removed.remove(key.as_str());
                 after.insert(key, wanted);
             }
         }
     }
     problems.into_result()?;
-    Ok(after.into_values().collect())
+    let tombstones = removed.into_iter().map(str::to_owned).collect();
+    Ok(Layer { variables: after.into_values().collect(), tombstones, ..before.clone() })
+}
+
+impl Catalog {
+    /// Has an environment say something else, of which what it says it removes has to be inherited.
+    pub(super) async fn change(
+        &self,
+        composition: &mut Composition,
+        environment: EnvironmentId,
+        changes: &[VariableChange],
+    ) -> Result<(), CatalogError> {
+        let removes = |change: &&VariableChange| matches!(change, VariableChange::Remove { .. });
+        if changes.iter().any(|change| removes(&change)) {
+            self.complete(composition, environment).await?;
+            let mut problems = Problems::default();
+            for change in changes.iter().filter(removes) {
+                problems.require(composition.inherits(environment, change.key()), &shown(change.key()), || {
+                    "is not inherited, so there is nothing to remove; delete what the environment says itself".to_owned()
+                });
+            }
+            problems.into_result()?;
+        }
+        let layer = apply(composition.written_by(environment)?, changes)?;
+        composition.rewrite(layer);
+        Ok(())
+    }
 }

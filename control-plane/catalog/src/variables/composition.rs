@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use outrigger_configuration::resolve::{self, Layer, LookupError, Project, Unresolvable, Variable};
+use outrigger_configuration::resolve::{self, Layer, LookupError, Project, Unresolvable, limits};
 use outrigger_protocol::id::{EnvironmentId, OrganizationId, ProjectId};
 use outrigger_store::Revision;
 
 use super::directory::Directory;
+use super::restore::Restoration;
 use super::{Opener, Snapshot};
 use crate::catalog::Catalog;
 use crate::error::CatalogError;
@@ -34,6 +35,8 @@ pub(super) struct Composition {
     pub(super) snapshots: BTreeMap<EnvironmentId, Snapshot>,
     /// What environments themselves are to be, where that is different.
     pub(super) renewed: BTreeMap<EnvironmentId, Environment>,
+    /// One of them goes back as a whole.
+    pub(super) restoration: Option<Box<Restoration>>,
     directory: Option<Directory>,
 }
 
@@ -57,6 +60,7 @@ impl Composition {
             written: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             renewed: BTreeMap::new(),
+            restoration: None,
             directory: None,
         }
     }
@@ -72,12 +76,23 @@ impl Composition {
     }
 
     pub(super) fn resolve(&self, id: EnvironmentId) -> Result<resolve::Effective, Unresolvable> {
-        resolve::resolve(self, id)
+        self.restoration_of(id).map_or_else(|| resolve::resolve(self, id), |back| back.then.resolve(id))
     }
 
-    /// What an environment that is loaded writes.
-    pub(super) fn variables(&self, id: EnvironmentId) -> &[Variable] {
-        self.layers.get(&id).map_or(&[], |layer| &layer.variables)
+    /// What an environment that is loaded says itself.
+    pub(super) fn written_by(&self, id: EnvironmentId) -> Result<&Layer, CatalogError> {
+        self.layers.get(&id).ok_or(CatalogError::NotFound { what: "environment" })
+    }
+
+    /// Whether a loaded environment would have a variable of this name if it said nothing about it itself.
+    pub(super) fn inherits(&self, id: EnvironmentId, name: &str) -> bool {
+        let base = |layer: &Layer| self.layers.get(&layer.extends?);
+        let bases = std::iter::successors(self.layers.get(&id).and_then(base), |layer| base(layer));
+        let says = |layer: &Layer| {
+            let has = layer.variables.iter().any(|variable| variable.name == name);
+            (has || layer.tombstones.iter().any(|removed| removed == name)).then_some(has)
+        };
+        bases.take(limits::CHAIN).find_map(says).unwrap_or_default()
     }
 
     /// Marks as secret what an environment writes under a name that is secret in one that it extends. That it is one
@@ -85,22 +100,21 @@ impl Composition {
     pub(super) fn tighten(&mut self, id: EnvironmentId) {
         let names = resolve::secret_names(self, id);
         let Some(layer) = self.layers.get(&id) else { return };
-        let is_loose = |variable: &&Variable| !variable.is_secret() && names.contains(variable.name.as_str());
+        let is_loose = |variable: &&resolve::Variable| !variable.is_secret() && names.contains(variable.name.as_str());
         let loose: BTreeSet<String> =
             layer.variables.iter().filter(is_loose).map(|variable| variable.name.clone()).collect();
         if loose.is_empty() {
             return;
         }
-        let mut variables = layer.variables.clone();
-        variables.iter_mut().for_each(|variable| variable.secret |= loose.contains(&variable.name));
-        self.rewrite(id, variables);
+        let mut layer = layer.clone();
+        layer.variables.iter_mut().for_each(|variable| variable.secret |= loose.contains(&variable.name));
+        self.rewrite(layer);
     }
 
-    /// Gives a layer other variables.
-    pub(super) fn rewrite(&mut self, id: EnvironmentId, variables: Vec<Variable>) {
-        if let Some(layer) = self.layers.get_mut(&id) {
-            self.written.entry(id).or_insert_with(|| layer.clone());
-            layer.variables = variables;
+    /// Has an environment say something else than it does.
+    pub(super) fn rewrite(&mut self, layer: Layer) {
+        if let Some(before) = self.layers.insert(layer.environment, layer) {
+            self.written.entry(before.environment).or_insert(before);
         }
     }
 
@@ -119,7 +133,7 @@ impl Catalog {
         Composition::new(organization, project, self.store().revision())
     }
 
-    /// An environment of now with everything that it is put together from.
+    /// An environment of now with everything that it is put together from; if it was restored, as it was then.
     pub(super) async fn composed(
         &self,
         organization: OrganizationId,
@@ -127,6 +141,13 @@ impl Catalog {
     ) -> Result<Composition, CatalogError> {
         let at = self.store().revision();
         let snapshot = self.snapshot_at(organization, id, at).await?;
+        let environment = &snapshot.environment.value;
+        let newest = self.generation_row_or_beginning(organization, environment, environment.generation).await?;
+        if newest.restores.is_some() {
+            let mut composition = self.composed_at(organization, id, newest.generation.number).await?;
+            composition.snapshots.insert(id, snapshot);
+            return Ok(composition);
+        }
         let mut composition = Composition::new(organization, snapshot.environment.value.project, at);
         self.add(&mut composition, snapshot).await?;
         self.complete(&mut composition, id).await?;
@@ -182,31 +203,35 @@ impl Catalog {
     }
 
     async fn directory(&self, composition: &Composition) -> Result<Directory, CatalogError> {
+        let mut environments = self.environments_then(composition).await?;
+        environments.retain(|one| !composition.renewed.contains_key(&one.id));
+        environments.extend(composition.renewed.values().cloned());
+        Ok(Directory::of(&environments))
+    }
+
+    /// What names stand for before anything is different.
+    pub(super) async fn directory_before(&self, composition: &Composition) -> Result<Directory, CatalogError> {
+        Ok(Directory::of(&self.environments_then(composition).await?))
+    }
+
+    async fn environments_then(&self, composition: &Composition) -> Result<Vec<Environment>, CatalogError> {
         let mut environments = Vec::new();
         for id in self.environments_of_at(composition.organization, composition.project, composition.at).await? {
             let key = keys::environment(composition.organization, id);
-            let row = self.row_at::<Environment>(&key, composition.at).await?;
-            environments.extend(row.map(|row| row.value).filter(|one| !composition.renewed.contains_key(&one.id)));
+            environments.extend(self.row_at::<Environment>(&key, composition.at).await?.map(|row| row.value));
         }
-        environments.extend(composition.renewed.values().cloned());
-        Ok(Directory::of(&environments))
+        Ok(environments)
     }
 
     /// What an environment writes, in the clear.
     pub(super) async fn layer(&self, organization: OrganizationId, snapshot: &Snapshot) -> Result<Layer, CatalogError> {
         let environment = &snapshot.environment.value;
-        let mut opener = Opener::new(self, organization, environment);
-        let mut variables = Vec::with_capacity(snapshot.variables.len());
+        let mut opener = Opener::new(self, organization, environment).of(snapshot.at);
+        let mut layer = empty_layer(environment, environment.extends);
         for (name, row) in &snapshot.variables {
-            variables.push(opener.variable(name, &row.value).await?);
+            opener.say(&mut layer, name, &row.value).await?;
         }
-        Ok(Layer {
-            environment: environment.id,
-            label: environment.label(),
-            extends: environment.extends,
-            variables,
-            tombstones: Vec::new(),
-        })
+        Ok(layer)
     }
 
     /// An environment as one of its generations had it, with everything that it was put together from.
@@ -243,13 +268,12 @@ impl Catalog {
         row: &GenerationRow,
     ) -> Result<Layer, CatalogError> {
         let mut opener = Opener::new(self, organization, environment);
-        let mut variables: Vec<Variable> = Vec::with_capacity(row.variables.len());
+        let mut layer = empty_layer(environment, row.extends);
         for (name, version) in &row.variables {
             let found = self.version(organization, environment.id, name, *version).await?;
-            variables.push(opener.variable(name, &found).await?);
+            opener.say(&mut layer, name, &found).await?;
         }
-        let (label, extends) = (environment.label(), row.extends);
-        Ok(Layer { environment: environment.id, label, extends, variables, tombstones: Vec::new() })
+        Ok(layer)
     }
 
     /// One version of a variable: the newest, or one that was moved aside.
@@ -269,6 +293,11 @@ impl Catalog {
             }
         }
     }
+}
+
+pub(super) fn empty_layer(environment: &Environment, extends: Option<EnvironmentId>) -> Layer {
+    let (environment, label) = (environment.id, environment.label());
+    Layer { environment, label, extends, variables: Vec::new(), tombstones: Vec::new() }
 }
 
 fn mentions_any(layer: &Layer) -> bool {

@@ -76,6 +76,7 @@ mod tests {
             is_active,
             extends: None,
             generation: 0,
+            approval: None,
             created_at: at,
             updated_at: at,
         }

@@ -4,7 +4,8 @@
 use outrigger_configuration::resolve::Layer;
 use outrigger_protocol::id::{EnvironmentId, OrganizationId};
 
-use super::publish::Publication;
+use super::composition::empty_layer;
+use super::publish::{Publication, Published};
 use crate::catalog::{Catalog, Row};
 use crate::error::CatalogError;
 use crate::keys;
@@ -17,32 +18,27 @@ const NAMES_SHOWN: usize = 10;
 
 impl Catalog {
     /// Adds to a draft an environment that is new, or as it is to be, with a generation of every environment whose
-    /// effective content is different with it. Gives the generation that the environment itself is at then.
+    /// effective content is different with it.
     pub(crate) async fn publish_environment(
         &self,
         draft: &mut Draft,
         present: Option<&Row<Environment>>,
         environment: &Environment,
         publication: &Publication<'_>,
-    ) -> Result<u64, CatalogError> {
+    ) -> Result<Published, CatalogError> {
         let id = environment.id;
         let mut composition = self.composition(publication.actor.organization, environment.project);
         if let Some(row) = present {
             draft.relies_on(row);
             self.load(&mut composition, id).await?;
         }
-        let label = environment.label();
-        let layer = composition.layers.entry(id).or_insert_with(|| Layer {
-            environment: id,
-            label: String::new(),
-            extends: None,
-            variables: Vec::new(),
-            tombstones: Vec::new(),
-        });
-        (layer.label, layer.extends) = (label, environment.extends);
+        let layer = match composition.layers.get(&id) {
+            Some(layer) => Layer { label: environment.label(), extends: environment.extends, ..layer.clone() },
+            None => empty_layer(environment, environment.extends),
+        };
+        composition.rewrite(layer);
         composition.renewed.insert(id, environment.clone());
-        let published = self.publish(draft, &mut composition, publication).await?;
-        Ok(published.map_or(environment.generation, |generation| generation.number))
+        self.publish(draft, &mut composition, publication).await
     }
 
     /// Adds to the draft of a deletion that nothing is left of what the environment was put together from.

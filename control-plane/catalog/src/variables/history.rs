@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_configuration::diff::{Difference, diff};
-use outrigger_configuration::resolve::{EffectiveEntry, Source, secret_names};
+use outrigger_configuration::resolve::{EffectiveEntry, Layer, Source, secret_names};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::{EnvironmentId, OrganizationId};
 use outrigger_protocol::time::UnixMillis;
 
 use super::composition::Composition;
-use super::publish::{Cause, Publication};
+use super::publish::{Publication, Published};
 use super::{shown, unresolvable};
 use crate::catalog::Catalog;
 use crate::error::CatalogError;
 use crate::generations::GENERATIONS_KEPT;
 use crate::keys;
-use crate::model::{Actor, AuditAction, Environment, Generation, Role, Variable};
+use crate::model::{Actor, AuditAction, ChangeKind, Environment, Generation, Role, Variable};
 use crate::mutation::Decided;
+use crate::record::Outcome;
 use crate::validate::{MESSAGE_BYTES, Problems};
 
 /// Which state of an environment.
@@ -174,24 +175,29 @@ impl Catalog {
         problems.into_result()?;
         let message = if message.is_empty() { format!("rollback to generation {number}") } else { message };
         let message = message.as_str();
-        self.mutate(actor, Role::Developer, "roll back", async |mut draft| {
+        let outcome = self.mutate(actor, Role::Developer, "roll back", async |mut draft| {
             let mut composition = self.present(organization, environment, if_match).await?;
             let row = self.environment_row(organization, environment).await?.value;
             let then = self.generation_row_or_beginning(organization, &row, number).await?;
             let then = self.layer_then(organization, &row, &then).await?;
-            let publication = Publication { actor, root: environment, message, cause: Cause::Content };
-            composition.rewrite(environment, then.variables);
+            let publication = Publication::of(actor, environment, message, ChangeKind::Rollback);
+            let extends = composition.written_by(environment)?.extends;
+            composition.rewrite(Layer { extends, ..then });
             match self.publish(&mut draft, &mut composition, &publication).await? {
-                Some(generation) => {
+                Published::Held(id) => draft.then(Outcome::Held(id)),
+                Published::Generation(generation) => {
                     let detail =
                         format!("to the variables of generation {number}, as generation {}", generation.number);
                     draft.audit(AuditAction::Rollback, environment, &detail);
-                    draft.then(generation)
+                    draft.then(Outcome::Done(generation))
                 }
-                None => Ok(Decided::Already(self.present_of(&composition, environment).await?)),
+                Published::Nothing => {
+                    Ok(Decided::Already(Outcome::Done(self.present_of(&composition, environment).await?)))
+                }
             }
-        })
-        .await
+        });
+        let outcome = outcome.await?;
+        self.settle(actor, outcome).await
     }
 
     /// One side of a comparison with everything that it is put together from.

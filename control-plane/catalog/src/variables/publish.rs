@@ -5,6 +5,9 @@
 //! the error names it. Each whose effective content is different, or is put together from others, gets a new
 //! generation in the same transaction: what is delivered is always what the newest generation says.
 //!
+//! It is the one place at which anything is published, and so the one at which a change may be held until somebody
+//! approves it (`approval.rs`).
+//!
 //! The graph row of a project says when it last changed which environments there are and which of them depend on which.
 //! Whoever publishes relies on it, and so on having seen every dependent.
 
@@ -12,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_configuration::resolve::{Effective, Problem, ProblemKind, Unresolvable};
 use outrigger_protocol::environment::{Environment as Plaintext, Problem as Broken};
-use outrigger_protocol::id::{EnvironmentId, OrganizationId, ProjectId};
+use outrigger_protocol::id::{ChangeId, EnvironmentId, OrganizationId, ProjectId};
 use outrigger_store::{Compare, Revision};
 
 use super::composition::Composition;
@@ -21,7 +24,7 @@ use super::version::{differences, versions};
 use crate::catalog::{Catalog, Row};
 use crate::error::{CatalogError, FieldProblem};
 use crate::keys;
-use crate::model::{Actor, AuditAction, Environment, Generation};
+use crate::model::{Actor, AuditAction, ChangeKind, Environment, Generation};
 use crate::mutation::Draft;
 use crate::record::{Empty, GenerationRow};
 
@@ -33,6 +36,7 @@ pub(super) const MAX_WRITES: usize = 1_000;
 const PROBLEMS_TOLD: usize = 256;
 
 /// What is to be published.
+#[derive(Clone, Copy)]
 pub(crate) struct Publication<'a> {
     pub(crate) actor: &'a Actor,
     /// The environment that is changed. It gets a new generation if anything is different about what it writes.
@@ -40,6 +44,28 @@ pub(crate) struct Publication<'a> {
     /// Why, in the caller's words.
     pub(crate) message: &'a str,
     pub(crate) cause: Cause,
+    /// What the caller does, for whoever may have to approve it.
+    pub(crate) kind: ChangeKind,
+    /// On whose behalf `actor` publishes what was held before; nothing is held a second time.
+    pub(crate) on_behalf_of: Option<&'a str>,
+}
+
+impl<'a> Publication<'a> {
+    /// Of variables.
+    pub(crate) const fn of(actor: &'a Actor, root: EnvironmentId, message: &'a str, kind: ChangeKind) -> Self {
+        Self { actor, root, message, cause: Cause::Content, kind, on_behalf_of: None }
+    }
+}
+
+/// What came of publishing.
+#[derive(Debug)]
+pub(crate) enum Published {
+    /// The root has no new generation. Others may.
+    Nothing,
+    /// The new generation of the root.
+    Generation(Generation),
+    /// Nothing is published: it awaits approval. The draft has that and nothing else.
+    Held(ChangeId),
 }
 
 /// What the change is.
@@ -62,14 +88,14 @@ struct Affected {
 }
 
 impl Catalog {
-    /// Adds to a draft what `composition` makes of the root and of everything that depends on it, and gives the new
-    /// generation of the root, if there is one.
+    /// Adds to a draft what `composition` makes of the root and of everything that depends on it; or, where an
+    /// environment that would be different is protected from it, makes the draft one of a change that awaits approval.
     pub(super) async fn publish(
         &self,
         draft: &mut Draft,
         composition: &mut Composition,
         publication: &Publication<'_>,
-    ) -> Result<Option<Generation>, CatalogError> {
+    ) -> Result<Published, CatalogError> {
         let (organization, project, at) = (composition.organization, composition.project, composition.at);
         let graph = keys::environment_graph(organization, project);
         let graph_row = self.row_at::<Empty>(&graph, at).await?;
@@ -80,11 +106,16 @@ impl Catalog {
             self.complete(composition, *id).await?;
         }
         for id in &ids {
-            composition.tighten(*id);
+            if composition.restoration_of(*id).is_none() {
+                composition.tighten(*id);
+            }
         }
         let mut affected = Vec::with_capacity(ids.len());
         for (id, effective) in resolve_all(composition, &ids, publication.root)? {
-            let names = composition.names(effective.dependencies.iter().copied().chain([id]));
+            let names = match composition.restoration_of(id) {
+                Some(back) => back.names.clone(),
+                None => composition.names(effective.dependencies.iter().copied().chain([id])),
+            };
             let present = self.present_row(composition, id).await?;
             affected.push(Affected { id, effective, names, present });
         }
@@ -95,12 +126,22 @@ impl Catalog {
                 numbers.insert(each.id, each.present.generation.number + 1);
             }
         }
-        let mut published = None;
+        if publication.on_behalf_of.is_none() && composition.restoration.is_none() {
+            let different: Vec<(EnvironmentId, &Effective)> = affected
+                .iter()
+                .filter(|each| numbers.contains_key(&each.id) || composition.renewed.contains_key(&each.id))
+                .map(|each| (each.id, &each.effective))
+                .collect();
+            if let Some(verdict) = self.judge(composition, publication, &different).await? {
+                return self.hold(draft, composition, publication, verdict).await.map(Published::Held);
+            }
+        }
+        let mut published = Published::Nothing;
         let mut writes = 0;
         for each in affected.iter().filter(|each| numbers.contains_key(&each.id)) {
             let generation = self.publish_one(draft, composition, publication, each, &numbers, &mut writes).await?;
             if each.id == publication.root {
-                published = Some(generation);
+                published = Published::Generation(generation);
             }
         }
         let restructured = affected.iter().any(|each| {
@@ -202,6 +243,12 @@ impl Catalog {
             let what = format!("more than {MAX_WRITES} variables would be written at once; change fewer");
             return Err(CatalogError::conflict(what));
         }
+        if !differences.is_empty() {
+            // Versions are moved aside sealed as they were read; whoever has sealed them anew since is noticed.
+            let resealed = keys::resealed(organization, id);
+            let row = self.row_at::<Empty>(&resealed, composition.at).await?;
+            draft.relies_on_or_absence(resealed, row.as_ref());
+        }
         self.write_versions(draft, organization, environment, variables, &differences, number).await?;
         self.retire_generation(draft, organization, id, number).await?;
 
@@ -212,10 +259,16 @@ impl Catalog {
             draft.audit(AuditAction::Update, id, &format!("generation {number}, {detail}"));
             detail
         };
+        let actor = publication.actor.subject.to_string();
+        let (author, approver) = match publication.on_behalf_of {
+            Some(author) => (author.to_owned(), Some(actor)),
+            None => (actor, None),
+        };
         let generation = Generation {
             environment: id,
             number,
-            author: publication.actor.subject.to_string(),
+            author,
+            approver,
             message,
             created_at: draft.now,
             content_hash: content.hash(),
@@ -224,12 +277,15 @@ impl Catalog {
             let present = composition.environment(*input).map_or(0, |environment| environment.generation);
             (*input, numbers.get(input).copied().unwrap_or(present))
         };
+        let back = composition.restoration_of(id);
         let row = GenerationRow {
             generation: generation.clone(),
             variables: versions(variables, layer, &differences, number),
             extends: layer.extends,
-            inputs: effective.dependencies.iter().map(number_of).collect(),
+            inputs: back
+                .map_or_else(|| effective.dependencies.iter().map(number_of).collect(), |back| back.inputs.clone()),
             names: names.clone(),
+            restores: back.map(|back| back.to),
         };
         draft.put(keys::generation(organization, id, number), &row);
         let before: BTreeSet<EnvironmentId> = present.inputs.iter().map(|(input, _)| *input).collect();
@@ -255,7 +311,10 @@ fn is_different(composition: &Composition, affected: &Affected) -> bool {
     let layer = composition.layers.get(id);
     let rewritten =
         composition.written.get(id).zip(layer).is_some_and(|(before, after)| !differences(before, after).is_empty());
+    // What was restored is put together from the present at the next opportunity, whatever comes of that.
     rewritten
+        || present.restores.is_some()
+        || composition.restoration_of(*id).is_some()
         || layer.is_some_and(|layer| layer.extends != present.extends)
         || !present.has_inputs(&effective.dependencies)
         || *names != present.names

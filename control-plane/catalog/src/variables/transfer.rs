@@ -9,22 +9,23 @@ use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::EnvironmentId;
 use outrigger_secrets::SecretString;
 
-use super::change::{apply, check_shape};
+use super::change::check_shape;
 use super::composition::Composition;
 use super::history::{At, Side};
-use super::publish::{Cause, Publication};
+use super::publish::{Publication, Published};
 use super::unresolvable;
 use crate::catalog::Catalog;
 use crate::error::CatalogError;
-use crate::model::{Actor, AuditAction, Generation, Role, VariableChange};
+use crate::model::{Actor, AuditAction, ChangeKind, Generation, Role, VariableChange};
 use crate::mutation::Decided;
+use crate::record::Outcome;
 
 /// What becomes of the variables that a file does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImportMode {
     /// They stay.
     Merge,
-    /// They go.
+    /// They go. What the environment removes of what it inherits stays removed.
     Replace,
 }
 
@@ -59,24 +60,25 @@ impl Catalog {
         import: Import,
     ) -> Result<Imported, CatalogError> {
         let (import, organization) = (&import, actor.organization);
-        self.mutate(actor, Role::Developer, "import variables", async |mut draft| {
+        let outcome = self.mutate(actor, Role::Developer, "import variables", async |mut draft| {
             let mut composition = self.present(organization, environment, import.if_match).await?;
-            take_over(&mut composition, environment, import)?;
-            let message = import.message.as_str();
-            let publication = Publication { actor, root: environment, message, cause: Cause::Content };
+            self.take_over(&mut composition, environment, import).await?;
+            let publication = Publication::of(actor, environment, &import.message, import.mode.kind());
             match self.publish(&mut draft, &mut composition, &publication).await? {
-                Some(generation) => {
+                Published::Held(id) => draft.then(Outcome::Held(id)),
+                Published::Generation(generation) => {
                     let detail = format!("{} variables, as generation {}", import.variables.len(), generation.number);
                     draft.audit(AuditAction::Import, environment, &detail);
-                    draft.then(Imported { generation, is_changed: true })
+                    draft.then(Outcome::Done(Imported { generation, is_changed: true }))
                 }
-                None => {
+                Published::Nothing => {
                     let generation = self.present_of(&composition, environment).await?;
-                    Ok(Decided::Already(Imported { generation, is_changed: false }))
+                    Ok(Decided::Already(Outcome::Done(Imported { generation, is_changed: false })))
                 }
             }
-        })
-        .await
+        });
+        let outcome = outcome.await?;
+        self.settle(actor, outcome).await
     }
 
     /// What [`import`](Self::import) would change, without changing it. It fails where that would. Developer.
@@ -91,8 +93,8 @@ impl Catalog {
     ) -> Result<(Generation, Vec<Difference>), CatalogError> {
         actor.require(Role::Developer)?;
         let mut composition = self.present(actor.organization, environment, import.if_match).await?;
-        take_over(&mut composition, environment, import)?;
-        let publication = Publication { actor, root: environment, message: "", cause: Cause::Content };
+        self.take_over(&mut composition, environment, import).await?;
+        let publication = Publication::of(actor, environment, "", import.mode.kind());
         // Decided like the real one, and not committed.
         self.publish(&mut self.draft(actor), &mut composition, &publication).await?;
         let generation = self.present_of(&composition, environment).await?;
@@ -136,21 +138,36 @@ impl Catalog {
         }
         Ok((generation, exported))
     }
+
+    /// Has an environment write what the file says.
+    async fn take_over(
+        &self,
+        composition: &mut Composition,
+        environment: EnvironmentId,
+        import: &Import,
+    ) -> Result<(), CatalogError> {
+        let changes = changes(&composition.written_by(environment)?.variables, import);
+        check_shape(&changes, &import.message)?;
+        self.change(composition, environment, &changes).await
+    }
 }
 
-/// Has an environment write what the file says.
-fn take_over(composition: &mut Composition, environment: EnvironmentId, import: &Import) -> Result<(), CatalogError> {
-    let changes = changes(composition.variables(environment), import);
-    check_shape(&changes, &import.message)?;
-    let variables = apply(composition.variables(environment), &changes)?;
-    composition.rewrite(environment, variables);
-    Ok(())
+impl ImportMode {
+    const fn kind(self) -> ChangeKind {
+        match self {
+            Self::Merge => ChangeKind::Import,
+            Self::Replace => ChangeKind::Replacement,
+        }
+    }
 }
 
 fn changes(present: &[Variable], import: &Import) -> Vec<VariableChange> {
     let by_name: BTreeMap<&str, &Variable> =
         present.iter().map(|variable| (variable.name.as_str(), variable)).collect();
     let put = |parsed: &ParsedVariable| {
+        if parsed.removed {
+            return VariableChange::Remove { key: parsed.name.clone() };
+        }
         let present = by_name.get(parsed.name.as_str());
         let kind = parsed.kind.or(present.map(|one| one.kind)).unwrap_or(VariableKind::String);
         let refers = parsed.value.as_ref().is_some_and(|value| value.contains("${"));
@@ -179,7 +196,7 @@ fn changes(present: &[Variable], import: &Import) -> Vec<VariableChange> {
 
 fn written_for_export(composition: &Composition, environment: EnvironmentId) -> Vec<ExportedVariable> {
     let secrets = secret_names(composition, environment);
-    let variables = composition.layers.get(&environment).into_iter().flat_map(|layer| &layer.variables);
+    let layer = composition.layers.get(&environment);
     let exported = |variable: &Variable| ExportedVariable {
         name: variable.name.clone(),
         value: variable.value.clone(),
@@ -189,8 +206,23 @@ fn written_for_export(composition: &Composition, environment: EnvironmentId) -> 
         required: variable.required,
         description: variable.description.clone(),
         origin: None,
+        removed: false,
     };
-    variables.map(exported).collect()
+    let removed = |name: &String| ExportedVariable {
+        name: name.clone(),
+        value: None,
+        literal: false,
+        kind: VariableKind::String,
+        secret: false,
+        required: false,
+        description: String::new(),
+        origin: None,
+        removed: true,
+    };
+    let variables = layer.into_iter().flat_map(|layer| &layer.variables).map(exported);
+    let mut all: Vec<_> = variables.chain(layer.into_iter().flat_map(|layer| &layer.tombstones).map(removed)).collect();
+    all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    all
 }
 
 fn effective_for_export(
@@ -207,6 +239,7 @@ fn effective_for_export(
         required: one.entry.required,
         description: one.description,
         origin: Some(composition.label(one.origin)),
+        removed: false,
     };
     Ok(effective.entries.into_iter().map(exported).collect())
 }

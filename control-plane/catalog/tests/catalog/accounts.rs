@@ -102,3 +102,24 @@ async fn a_configured_operator_token_replaces_the_one_before_it() {
     let audit = world.catalog.audit(&actor, Page::default()).await.unwrap().items;
     assert_eq!(audit.len(), 2, "the same token again is no change: {audit:?}");
 }
+
+#[tokio::test]
+async fn an_owner_makes_accounts_in_the_same_organisation() {
+    let world = World::new().await;
+    let (user, token) = world.catalog.register(account("ada@example.org"), Origin::default()).await.unwrap();
+    let ada = world.catalog.authenticate(token.expose()).await.unwrap();
+    let bob = world.catalog.add_user(&ada, account("Bob@example.org"), Role::Developer).await.unwrap();
+    assert_eq!((bob.organization, bob.role, bob.email.as_str()), (user.organization, Role::Developer, "bob@example.org"));
+    let (_, token) =
+        world.catalog.login("bob@example.org", &SecretString::from("correct horse"), Origin::default()).await.unwrap();
+    let actor = world.catalog.authenticate(token.expose()).await.unwrap();
+    assert_eq!((actor.organization, actor.role), (user.organization, Role::Developer));
+    assert_error!(
+        world.catalog.add_user(&actor, account("eve@example.org"), Role::Viewer).await,
+        CatalogError::Forbidden { need: Role::Owner }
+    );
+    let taken = world.catalog.add_user(&ada, account("bob@example.org"), Role::Owner).await;
+    assert_error!(taken, CatalogError::Conflict { .. });
+    let told = world.catalog.audit(&ada, Page::default()).await.unwrap().items;
+    assert!(told.iter().any(|entry| entry.action == AuditAction::Create && entry.target == bob.id.to_string()));
+}

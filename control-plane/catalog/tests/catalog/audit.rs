@@ -78,6 +78,13 @@ async fn every_mutation_tells_of_itself_once() {
     assert_tells!(catalog.delete_project(&actor, project.id), Delete, project.id);
     let nothing = told(&world, &actor, catalog.update_project(&actor, project.id, rename)).await;
     assert!(nothing.is_empty(), "what failed did not happen: {nothing:?}");
+
+    // Policies are the organisation's; everything else happens in a project.
+    let all = catalog.audit(&actor, Page { limit: Some(200), cursor: None }).await.unwrap().items;
+    for entry in all {
+        let expected = (entry.target != policy.id.to_string()).then_some(project.id);
+        assert_eq!(entry.project, expected, "{entry:?}");
+    }
 }
 
 #[tokio::test]

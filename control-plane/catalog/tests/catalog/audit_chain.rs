@@ -280,3 +280,26 @@ async fn a_filter_finds_what_it_names_in_pages() {
     assert_eq!(find(AuditQuery { from: Some(world.now()), ..all.clone() }).await.len(), 5);
     assert_eq!(find(AuditQuery { to: Some(world.now()), ..all }).await.len(), 0);
 }
+
+#[tokio::test]
+async fn a_head_that_was_noted_down_has_to_be_in_the_log() {
+    let actor = owner();
+    let world = world_of_ten(&actor).await;
+    let then = verify(&world, &actor).await.head;
+    let older = world.disk.content();
+    world.project(&actor).await;
+    let later = verify(&world, &actor).await.head;
+    for expected in [then, later] {
+        assert_eq!(world.catalog.verify_audit_against(&actor, expected).await.unwrap().fault, None);
+    }
+    let unexpected = world.catalog.verify_audit_against(&actor, Some([7; 32])).await.unwrap();
+    assert_eq!((unexpected.entries, unexpected.fault), (11, Some(AuditFault::Unexpected)));
+
+    // An older copy of the whole database is a chain without a fault, but not the one that is known of.
+    let (disk, master) = (outrigger_store::faults::Disk::with_content(older), world.master.clone());
+    let older = World { disk, ..world }.reopen(master).await.unwrap();
+    assert_eq!(verify(&older, &actor).await.fault, None);
+    let found = older.catalog.verify_audit_against(&actor, later).await.unwrap();
+    assert_eq!(found.fault, Some(AuditFault::Unexpected));
+    assert!(found.fault.unwrap().to_string().contains("older copy"));
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is what ends a test")]
 
 mod accounts;
+mod approval;
 mod audit;
 mod audit_chain;
 mod changes;
@@ -15,10 +16,15 @@ mod idempotency;
 mod inheritance;
 mod paging;
 mod policies;
+mod removed;
 mod retention;
+mod reveal;
 mod roles;
+mod rollouts;
+mod rotation;
 mod scaling;
 mod secrecy;
+mod templates;
 mod tenancy;
 mod transfer;
 mod variables;

@@ -9,7 +9,7 @@ use crate::world::{World, assert_error, with_key};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-async fn registered(world: &World) -> Actor {
+pub(crate) async fn registered(world: &World) -> Actor {
     let new = NewAccount {
         email: "ada@example.org".to_owned(),
         password: SecretString::from("correct horse"),

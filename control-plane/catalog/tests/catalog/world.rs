@@ -9,11 +9,14 @@ use outrigger_catalog::model::{
     Actor, Decision, Deployment, DeploymentSpec, Environment, Event, EventKind, Idempotency, Instance, InstancePhase,
     Origin, PolicyInfo, Project, Resources, Role, Stage, Subject, VariableChange,
 };
-use outrigger_catalog::{Catalog, Clock, NewEnvironment, NewPolicy, NewProject, OpenError, ScalingRecord};
+use outrigger_catalog::{
+    Catalog, Clock, MasterKeys, NewEnvironment, NewPolicy, NewProject, OpenError, ScalingRecord,
+};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::{DecisionId, DeploymentId, EventId, InstanceId, OrganizationId, UserId};
 use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::time::UnixMillis;
+use outrigger_rollout::{Settings, Strategy};
 use outrigger_scaling::{Combine, GuardConfig, Verdict};
 use outrigger_secrets::{MasterKey, SecretString};
 use outrigger_store::faults::Disk;
@@ -26,7 +29,7 @@ pub(crate) struct World {
     pub(crate) store: SharedStore,
     pub(crate) disk: Disk,
     pub(crate) master: MasterKey,
-    clock: Arc<AtomicU64>,
+    pub(crate) clock: Arc<AtomicU64>,
 }
 
 /// A clock and the hand that moves it.
@@ -49,12 +52,13 @@ impl World {
         Self { catalog, store, disk, master, clock: hand }
     }
 
-    /// The same disk, opened again with a master key.
-    pub(crate) async fn reopen(self, master: MasterKey) -> Result<Self, OpenError> {
+    /// The same disk, opened again with master keys.
+    pub(crate) async fn reopen(self, keys: impl Into<MasterKeys>) -> Result<Self, OpenError> {
         self.store.close().await.expect("closing an intact store");
-        let store = store_on(&self.disk);
+        let keys = keys.into();
+        let (store, master) = (store_on(&self.disk), keys.current.clone());
         let (clock, hand) = clock();
-        let catalog = Catalog::open(Arc::clone(&store), master.clone(), clock).await?;
+        let catalog = Catalog::open(Arc::clone(&store), keys, clock).await?;
         Ok(Self { catalog, store, disk: self.disk, master, clock: hand })
     }
 
@@ -196,6 +200,7 @@ pub(crate) fn spec(project: &Project, environment: &Environment) -> DeploymentSp
         apply: ApplyStrategy::Restart { jitter: Duration::ZERO },
         start_only: Vec::new(),
         bake_time: None,
+        rollout: Settings::new(Strategy::AllAtOnce),
         probes: Vec::new(),
         allowed_names: Vec::new(),
         http: false,

@@ -42,12 +42,14 @@ fn exported(variable: &ParsedVariable) -> ExportedVariable {
         required: variable.required.unwrap_or_default(),
         description: variable.description.clone().unwrap_or_default(),
         origin: None,
+        removed: variable.removed,
     }
 }
 
-/// Names and written values, of which only JSON and YAML tell those that are absent.
+/// Names and written values, of which only JSON and YAML tell those that are absent, and not every form those that are
+/// removed.
 fn meant(variables: &[ParsedVariable], format: Format) -> Vec<(String, Option<String>)> {
     let tells_unset = matches!(format, Format::Json | Format::Yaml);
-    let told = variables.iter().filter(|variable| tells_unset || variable.value.is_some());
+    let told = variables.iter().filter(|variable| variable.value.is_some() || (tells_unset && !variable.removed));
     told.map(|variable| (variable.name.clone(), variable.written().map(|value| value.to_string()))).collect()
 }

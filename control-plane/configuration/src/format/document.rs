@@ -40,6 +40,7 @@
 //! | `type` | string, number, boolean, json, url or secret |
 //! | `secret`, `required` | booleans |
 //! | `description` | text |
+//! | `removed` | `true`: the environment does not have what it inherits under this name. Stands alone |
 //! | `origin` | text: where the value came from when the file was written. Not read |
 //!
 //! A mapping is always these fields; a value that is one stands under `value`.
@@ -119,6 +120,7 @@ fn envelope(at: usize, pairs: Vec<(Key, Node)>, intake: &mut Intake<'_>) {
 fn full(key: Key, node: Node, intake: &mut Intake<'_>) {
     let Value::Mapping(fields) = node.value else { return flat(key, node, intake) };
     let mut variable = ParsedVariable::new(key.text, None);
+    let is_alone = fields.len() == 1;
     for (field, node) in fields {
         let at = node.at;
         match field.text.as_str() {
@@ -132,13 +134,17 @@ fn full(key: Key, node: Node, intake: &mut Intake<'_>) {
             "secret" => variable.secret = boolean(&node, intake),
             "required" => variable.required = boolean(&node, intake),
             "description" => variable.description = text(node, intake),
+            "removed" => variable.removed = boolean(&node, intake).unwrap_or_default(),
             "origin" if matches!(node.value, Value::Text(_)) => {}
             "origin" => intake.problem(at, LineProblemKind::Expected { expected: "text" }),
             _ => {
-                let known = "`value`, `literal`, `type`, `secret`, `required`, `description` and `origin`";
+                let known = "`value`, `literal`, `type`, `secret`, `required`, `description`, `removed` and `origin`";
                 intake.problem(field.at, LineProblemKind::UnknownField { known });
             }
         }
+    }
+    if variable.removed && !is_alone {
+        intake.problem(key.at, LineProblemKind::Expected { expected: "`removed: true` alone, or a variable" });
     }
     intake.variable(key.at, variable);
 }

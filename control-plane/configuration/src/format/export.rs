@@ -130,7 +130,8 @@ impl<'a> Prepared<'a> {
 
     /// The line instead of the variable in formats that cannot say that it has no value.
     pub(super) fn unset_comment(&self) -> impl fmt::Display {
-        By(|f: &mut fmt::Formatter<'_>| writeln!(f, "# {} is not set", self.name()))
+        let what = if self.variable.removed { "removed here, and so not inherited" } else { "not set" };
+        By(move |f: &mut fmt::Formatter<'_>| writeln!(f, "# {} is {what}", self.name()))
     }
 }
 

@@ -184,11 +184,13 @@ pub(super) fn write(prepared: &[Prepared<'_>], form: Form) -> Zeroizing<String> 
 
 fn flat(prepared: &[Prepared<'_>], form: Form, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str("{")?;
-    for (index, each) in prepared.iter().enumerate() {
-        let separator = if index == 0 { "" } else { "," };
+    let mut separator = "";
+    // Null would let it be declared where it is read.
+    for each in prepared.iter().filter(|each| !each.variable.removed) {
         write!(f, "{separator}\n  {}: {}", Quoted(each.name()), Member(each, form))?;
+        separator = ",";
     }
-    f.write_str(if prepared.is_empty() { "}\n" } else { "\n}\n" })
+    f.write_str(if separator.is_empty() { "}\n" } else { "\n}\n" })
 }
 
 fn full(prepared: &[Prepared<'_>], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,6 +198,10 @@ fn full(prepared: &[Prepared<'_>], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (index, each) in prepared.iter().enumerate() {
         let separator = if index == 0 { "" } else { "," };
         let variable = each.variable;
+        if variable.removed {
+            write!(f, "{separator}\n    {}: {{\n      \"removed\": true\n    }}", Quoted(each.name()))?;
+            continue;
+        }
         write!(f, "{separator}\n    {}: {{\n      \"value\": {}", Quoted(each.name()), Member(each, Form::Full))?;
         if variable.literal {
             f.write_str(",\n      \"literal\": true")?;

@@ -22,11 +22,23 @@ pub struct ParsedVariable {
     pub secret: Option<bool>,
     pub required: Option<bool>,
     pub description: Option<String>,
+    /// The environment is not to have what it inherits under this name; nothing else is said then.
+    pub removed: bool,
 }
 
 impl ParsedVariable {
     pub(super) const fn new(name: String, value: Option<Zeroizing<String>>) -> Self {
-        Self { name, value, line: 1, literal: false, kind: None, secret: None, required: None, description: None }
+        Self {
+            name,
+            value,
+            line: 1,
+            literal: false,
+            kind: None,
+            secret: None,
+            required: None,
+            description: None,
+            removed: false,
+        }
     }
 
     /// The value as it is written where `${` begins a reference: equal for two variables that mean the same.
@@ -47,6 +59,7 @@ impl fmt::Debug for ParsedVariable {
             .field("kind", &self.kind)
             .field("secret", &self.secret)
             .field("required", &self.required)
+            .field("removed", &self.removed)
             .finish_non_exhaustive()
     }
 }
@@ -66,6 +79,9 @@ pub struct ExportedVariable {
     pub description: String,
     /// What people call the environment that the value comes from, for the reader's information.
     pub origin: Option<String>,
+    /// The environment does not have what it inherits under this name. There is no value then; only the full form can
+    /// say so, and formats with comments tell it in one.
+    pub removed: bool,
 }
 
 /// A value is never formatted, not even one that is not secret: its owner may have forgotten to say so.
@@ -79,6 +95,7 @@ impl fmt::Debug for ExportedVariable {
             .field("secret", &self.secret)
             .field("required", &self.required)
             .field("origin", &self.origin)
+            .field("removed", &self.removed)
             .finish_non_exhaustive()
     }
 }

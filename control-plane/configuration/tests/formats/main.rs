@@ -57,6 +57,7 @@ fn variable(name: &str, value: &str) -> ExportedVariable {
         required: false,
         description: String::new(),
         origin: None,
+        removed: false,
     }
 }
 

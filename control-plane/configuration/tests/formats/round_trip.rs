@@ -42,7 +42,7 @@ fn exported() -> impl Strategy<Value = ExportedVariable> {
         let (literal, secret, required, description, origin) = rest;
         let (kind, value) = typed.map_or((VariableKind::String, None), |(kind, value)| (kind, Some(value)));
         let value = value.map(Zeroizing::new);
-        ExportedVariable { name, value, literal, kind, secret, required, description, origin }
+        ExportedVariable { name, value, literal, kind, secret, required, description, origin, removed: false }
     })
 }
 
@@ -58,7 +58,7 @@ fn variables() -> impl Strategy<Value = Vec<ExportedVariable>> {
 fn written(variable: &ExportedVariable) -> Option<Zeroizing<String>> {
     let (name, value, literal) = (variable.name.clone(), variable.value.clone(), variable.literal);
     let (kind, secret, required, description) = (None, None, None, None);
-    ParsedVariable { name, value, line: 1, literal, kind, secret, required, description }.written()
+    ParsedVariable { name, value, line: 1, literal, kind, secret, required, description, removed: false }.written()
 }
 
 /// Names and written values; those without one are left out where the format cannot tell of them.
@@ -145,6 +145,7 @@ proptest! {
                 secret: Some(variable.secret),
                 required: Some(variable.required),
                 description: Some(variable.description),
+                removed: false,
             }).collect();
             let read: Vec<_> = read.unwrap().into_iter().map(|v| ParsedVariable { line: 0, ..v }).collect();
             prop_assert!(read == expected, "{}", *file);

@@ -122,3 +122,24 @@ fn the_forms_look_like_this() {
                 secret: false\n    required: false\n    description: \"\"\n    origin: \"base\"\n";
     assert!(written(Form::Full).starts_with(full), "{}", written(Form::Full));
 }
+
+#[test]
+fn what_is_removed_is_said_where_that_can_be_read_back_and_told_in_a_comment_elsewhere() {
+    let mut variables = vec![variable("A", "a"), variable("GONE", "")];
+    (variables[1].value, variables[1].removed) = (None, true);
+    for format in [Format::Yaml, Format::Json] {
+        let written = write(format, &variables, &options(Form::Full)).expect("written");
+        let again = read(format, &written);
+        assert_eq!(again.iter().map(|one| (one.name.as_str(), one.removed)).collect::<Vec<_>>(), [("A", false), ("GONE", true)]);
+        let flat = write(format, &variables, &options(Form::Flat)).expect("written");
+        assert_eq!(values(format, &flat), [("A".to_owned(), Some("a".to_owned()))], "{}", *flat);
+    }
+    for format in [Format::Yaml, Format::Dotenv, Format::Docker, Format::K8s] {
+        let flat = write(format, &variables, &options(Form::Flat)).expect("written");
+        assert!(flat.contains("# GONE is removed here, and so not inherited\n"), "{format}: {}", *flat);
+    }
+    let both = "outrigger: 1\nvariables:\n  A:\n    removed: true\n    value: a\n";
+    assert!(matches!(wrong(both)[..], [(3, 3, LineProblemKind::Expected { .. })]), "{:?}", wrong(both));
+    let only = write(Format::Yaml, &variables[1..], &options(Form::Flat)).expect("written");
+    assert_eq!(values(Format::Yaml, &only), []);
+}

@@ -4,7 +4,7 @@ mod fleet;
 mod lifecycle;
 mod outside;
 mod policies;
-mod pushing;
 mod recovery;
+mod rollouts;
 mod scaling;
 mod world;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use outrigger_catalog::model::{
     Actor, Decision, Deployment, DeploymentSpec, DeploymentStatus, Event, Instance, PolicyBinding, PolicyMode,
-    Resources, Stage, VariableChange,
+    Resources, Rollout, RolloutState, Stage, VariableChange,
 };
 use outrigger_catalog::{Catalog, JOIN_TOKEN_TTL, NewEnvironment, NewProject, Page};
 use outrigger_drivers::{Driver, DryRunDriver};
@@ -20,6 +20,7 @@ use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::{DeploymentId, EnvironmentId, OrganizationId, PolicyId};
 use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::time::UnixMillis;
+use outrigger_rollout::{Settings, Strategy};
 use outrigger_scaling::{Combine, GuardConfig};
 use outrigger_secrets::MasterKey;
 use outrigger_store::{Options, RedbStore, SharedStore};
@@ -142,6 +143,7 @@ impl World {
             start_only: Vec::new(),
             bake_time: None,
             probes: Vec::new(),
+            rollout: Settings::new(Strategy::AllAtOnce),
             allowed_names: Vec::new(),
             http: true,
             sample_interval: Duration::from_secs(1),
@@ -199,6 +201,28 @@ impl World {
         let fleet = Fleet::new(self.ingest.local_addr(), "outrigger", 1).expect("a socket");
         let agent = fleet.enroll(&token).await.expect("the token is good");
         (fleet, agent)
+    }
+
+    /// The network of an agent that has joined before, after the control plane has another address.
+    pub(crate) fn network(&self) -> Fleet {
+        Fleet::new(self.ingest.local_addr(), "outrigger", 1).expect("a socket")
+    }
+
+    /// The newest rollout of a deployment.
+    pub(crate) async fn rollout(&self, id: DeploymentId) -> Rollout {
+        let read = async || self.engine.status(&self.actor, id).await.expect("it is there").rollout;
+        eventually("a rollout", async || read().await.is_some()).await;
+        read().await.expect("it is started").rollout
+    }
+
+    pub(crate) async fn rolls(&self, id: DeploymentId, generation: u64, state: RolloutState) -> Rollout {
+        let what = format!("generation {generation} to be {}", state.name());
+        eventually(&what, async || {
+            let view = self.engine.status(&self.actor, id).await.expect("it is there").rollout;
+            view.is_some_and(|view| view.rollout.generation == generation && view.rollout.state == state)
+        })
+        .await;
+        self.rollout(id).await
     }
 
     /// The id of a built-in policy.

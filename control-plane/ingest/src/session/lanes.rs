@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use outrigger_protocol::codec::Discarded;
 use outrigger_protocol::log::LogBatch;
-use outrigger_protocol::sample::{MetricBatch, Sample};
+use outrigger_protocol::sample::{BatchId, MetricBatch, Sample};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{Lane, Reader};
 use tokio::time::sleep;
@@ -15,6 +15,7 @@ use crate::budget::{LaneBudget, Toll};
 use crate::dedup::Admission;
 use crate::events::{IngestEvent, SessionEnd};
 use crate::stats::{Count, Reject};
+use crate::traffic::Served;
 
 /// About the bytes that a value, a sample and a log record take beside their text.
 const VALUE_BYTES: usize = 10;
@@ -73,7 +74,7 @@ impl Live<'_> {
         let (admission, accepted) = peer.with(|known| (known.metrics.admit(batch.id), known.metrics.accepted()));
         if self.count(admission) {
             ingest.stats.add(Count::SamplesDroppedByAgents, batch.dropped);
-            self.take_samples(batch.samples);
+            self.take_samples(batch.id, batch.samples);
         }
         if admission != Admission::Stale
             && let Some(accepted) = accepted
@@ -82,13 +83,16 @@ impl Live<'_> {
         }
     }
 
-    fn take_samples(&self, mut samples: Vec<Sample>) {
+    fn take_samples(&self, id: BatchId, mut samples: Vec<Sample>) {
         let Self { ingest, session, peer } = self;
         let now = UnixMillis::now();
         let clock =
             session.learn_clock(|known| samples.iter().fold(known, |clock, sample| clock.fitted(sample.at, now)));
+        let interval = ingest.sample_interval(peer.deployment);
+        let timely = |at| clock.correct(at, now, ingest.config.oldest_sample);
+        self.tell_traffic(peer.with(|known| known.meter.count(id, &samples, interval, now, timely)));
         let received = samples.len();
-        samples.retain_mut(|sample| match clock.correct(sample.at, now, ingest.config.oldest_sample) {
+        samples.retain_mut(|sample| match timely(sample.at) {
             Some(at) => {
                 sample.at = at;
                 true
@@ -98,7 +102,6 @@ impl Live<'_> {
         if samples.len() < received {
             session.doubt_clock();
         }
-        let interval = ingest.sample_interval(peer.deployment);
         let taken = ingest.windows.push(peer.deployment, interval, peer.instance, &samples, now).unwrap_or(0);
         ingest.stats.add(Count::Samples, taken as u64);
         ingest.stats.add(Count::SamplesUntimely, (received - samples.len()) as u64);
@@ -110,6 +113,13 @@ impl Live<'_> {
                 }
             });
         }
+    }
+
+    fn tell_traffic(&self, served: Option<Served>) {
+        let Self { ingest, peer, .. } = self;
+        let Some(Served { since, until, requests, errors, latency }) = served else { return };
+        let (deployment, instance, latency) = (peer.deployment, peer.instance, Arc::new(latency));
+        ingest.tell(IngestEvent::Traffic { deployment, instance, since, until, requests, errors, latency });
     }
 
     async fn logs(&self, mut reader: Reader<LogBatch>) -> Option<SessionEnd> {

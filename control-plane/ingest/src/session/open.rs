@@ -1,4 +1,4 @@
-//! From a verified certificate to a session: the agent's record, its hello, its place, the welcome, the first offer.
+//! From a verified certificate to a session: the agent's record, its hello, its place, the welcome.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use outrigger_protocol::transport::{AgentConnection, CloseCode, Reader, Transpor
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{LEAVE_GRACE, Session};
+use super::{LEAVE_GRACE, Session, give_back};
 use crate::clock::ClockOffset;
 use crate::events::{IngestEvent, SessionEnd};
 use crate::registry::{Hello, Peer};
@@ -105,6 +105,7 @@ async fn begin(ingest: &Arc<Inner>, connection: AgentConnection, candidate: Cand
     let now = UnixMillis::now();
     let clock = ClockOffset::measure(now, hello.now);
     let session = Arc::new(Session::new(connection, hello.seal_key, clock, ingest.uptime()));
+    let (status, program) = (hello.status.clone(), hello.program);
     let peer = match ingest.registry.attach(&record, &session, hello) {
         Ok(peer) => peer,
         Err(reject) => {
@@ -113,27 +114,30 @@ async fn begin(ingest: &Arc<Inner>, connection: AgentConnection, candidate: Cand
             return Err(end);
         }
     };
-    let welcomed = welcome(ingest, &session, &peer, &deployment, &mut writer, now).await;
-    if let Err(end) = welcomed {
+    if let Err(end) = welcome(ingest, &peer, &deployment, &mut writer, now).await {
         let end = session.end.get().cloned().unwrap_or(end);
         session.end(end.clone());
-        ingest.registry.detach(&peer, &session, UnixMillis::now());
+        // Also when nobody was told of this session: it may have taken the place of one that was.
+        give_back(ingest, &peer, &session, end.clone());
         return Err(end);
     }
     ingest.stats.add(Count::SessionsOpened, 1);
-    ingest.tell(IngestEvent::AgentConnected {
-        deployment: peer.deployment,
-        instance: peer.instance,
-        agent: peer.agent,
+    let (deployment, instance, agent) = (peer.deployment, peer.instance, peer.agent);
+    let connected = IngestEvent::AgentConnected { deployment, instance, agent, status, program };
+    // Under the lock under which the end of a session is told, so that the two are told in their order. A session that was
+    // replaced meanwhile says nothing: the next one does.
+    peer.with(|known| {
+        if known.is_served_by(&session) {
+            ingest.tell(connected);
+        }
     });
-    ingest.windows.mark(peer.deployment);
+    ingest.windows.mark(deployment);
     Ok(Opened { session, peer, reader, writer })
 }
 
 async fn welcome(
-    ingest: &Arc<Inner>,
-    session: &Arc<Session>,
-    peer: &Arc<Peer>,
+    ingest: &Inner,
+    peer: &Peer,
     deployment: &Deployment,
     writer: &mut Writer<ServerMessage>,
     now: UnixMillis,
@@ -146,9 +150,5 @@ async fn welcome(
         now,
         settings: (*settings).clone(),
     };
-    writer.send(&welcome).await.map_err(|error| super::end_of(&error))?;
-    ingest.greet(peer, session, deployment).await.map_err(|error| {
-        warn!(agent = %peer.agent, error = &error as &dyn std::error::Error, "cannot offer an environment");
-        SessionEnd::Internal
-    })
+    writer.send(&welcome).await.map_err(|error| super::end_of(&error))
 }

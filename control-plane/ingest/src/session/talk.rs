@@ -51,7 +51,8 @@ impl Live<'_> {
                 let measured = ClockOffset::measure(UnixMillis::now(), now);
                 self.session.learn_clock(|known| known.updated(measured));
             }
-            AgentMessage::ConfigReport { nonce, state, status } => self.take_report(nonce, state, status),
+            // An answer is known by what it says of which configuration, not by its nonce.
+            AgentMessage::ConfigReport { nonce: _, state, status } => self.take_report(state, status),
             AgentMessage::Program(state) => self.take_program(state),
             AgentMessage::Probes(probes) => self.take_probes(probes),
             AgentMessage::Renew { csr } => return self.renew(&csr),
@@ -60,18 +61,13 @@ impl Live<'_> {
         Ok(())
     }
 
-    fn take_report(&self, nonce: [u8; 16], state: ApplyState, status: ConfigStatus) {
+    fn take_report(&self, state: ApplyState, status: ConfigStatus) {
         let Self { ingest, peer, .. } = self;
         ingest.stats.add(Count::ConfigReports, 1);
-        let answers_newest = peer.with(|known| {
+        peer.with(|known| {
             known.config = status.clone();
-            known.offered.is_some_and(|(_, offered)| offered == nonce)
+            known.apply = Some(state);
         });
-        // The status is true whatever it answers; the state is about the offer with this nonce and no other.
-        let about = answers_newest.then_some(state);
-        if ingest.rollouts.report(peer.deployment, peer.instance, about, &status) {
-            ingest.tell_complete(peer.deployment);
-        }
         let event = IngestEvent::ConfigReport { deployment: peer.deployment, instance: peer.instance, state, status };
         ingest.tell(event);
         ingest.windows.mark(peer.deployment);

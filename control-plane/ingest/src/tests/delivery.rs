@@ -1,165 +1,165 @@
 use std::time::Duration;
 
-use outrigger_catalog::model::DeploymentStatus;
-use outrigger_protocol::message::{ApplyStrategy, ServerMessage};
-use outrigger_protocol::transport::CloseCode;
+use outrigger_protocol::id::InstanceId;
+use outrigger_protocol::message::{ApplyState, ApplyStrategy, ConfigOffer, ConfigRef, ConfigStatus, ServerMessage};
 
-use super::world::{World, eventually, soon};
-use crate::Count;
+use super::world::{World, eventually, next_event, next_offer, soon};
 use crate::test_support::TestSession;
+use crate::{Count, EnvironmentError, IngestEvent};
 
-fn value(session: &TestSession, offer: &outrigger_protocol::message::ConfigOffer, key: &str) -> Option<String> {
+fn value(session: &TestSession, offer: &ConfigOffer, key: &str) -> Option<String> {
     let environment = session.unseal(offer).unwrap();
     let entry = environment.entries.into_iter().find(|entry| entry.name == key)?;
     entry.value.map(|value| value.to_string())
 }
 
+fn sealed(world: &World) -> u64 {
+    world.ingest.stats().count(Count::OffersSealed)
+}
+
 #[tokio::test]
 async fn from_a_token_to_a_running_configuration() {
     let world = World::new().await;
-    let (_, mut session) = world.connect_new().await;
+    let (agent, mut session) = world.connect_new().await;
     assert_eq!(session.settings.apply, ApplyStrategy::File);
     assert_eq!(session.settings.sample_interval, Duration::from_secs(1));
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
-    assert_eq!(value(&session, &offer, "GREETING").as_deref(), Some("hello"));
+    let config = world.offer().await;
+    let offer = next_offer(&mut session).await;
+    assert_eq!((offer.config, value(&session, &offer, "GREETING").as_deref()), (config, Some("hello")));
     session.apply(&offer).await.unwrap();
-    let rollout = world.rolled_out(1, 1).await;
-    assert_eq!((rollout.applied, rollout.refused), (1, 0));
-    let live = world.ingest.live(world.deployment.id);
-    assert_eq!(live[0].config.running, Some(offer.config));
-    assert!(live[0].connected);
+    eventually("it runs", || world.running(config) == 1).await;
+    let live = world.live(&agent);
+    assert!(live.connected && live.apply == Some(ApplyState::Applied));
 }
 
 #[tokio::test]
-async fn a_push_reaches_every_agent_with_the_new_value() {
+async fn nothing_is_offered_unless_somebody_says_so() {
     let world = World::new().await;
-    let mut sessions = Vec::new();
-    for _ in 0..3 {
-        let (_, mut session) = world.connect_new().await;
-        let offer = soon("an offer", session.next_offer()).await.unwrap();
-        session.apply(&offer).await.unwrap();
-        sessions.push(session);
-    }
+    let (_, mut session) = world.connect_new().await;
+    world.set("GREETING", "good day").await;
+    let config = world.offer().await;
+    assert_eq!((next_offer(&mut session).await.config, config.generation), (config, 2));
+    eventually("counted", || sealed(&world) == 1).await;
+}
+
+#[tokio::test]
+async fn a_change_reaches_those_who_are_to_have_it_and_nobody_else() {
+    let world = World::new().await;
+    let (chosen, mut canary) = world.connect_running().await;
+    let (_, mut other) = world.connect_running().await;
     let generation = world.set("GREETING", "good day").await;
-    let rollout = world.ingest.push(&world.deployment).await.unwrap();
-    assert_eq!((rollout.generation, rollout.total), (generation, 3));
-    for session in &mut sessions {
-        let offer = soon("an offer", session.next_offer()).await.unwrap();
-        assert_eq!(offer.config.generation, generation);
-        assert_eq!(value(session, &offer, "GREETING").as_deref(), Some("good day"));
-        session.apply(&offer).await.unwrap();
+    let config = world.newest().await;
+    assert_eq!(config.generation, generation);
+    world.ingest.offer(&world.deployment, config, &[chosen.instance]).await.unwrap();
+    let offer = next_offer(&mut canary).await;
+    assert_eq!((offer.config, value(&canary, &offer, "GREETING").as_deref()), (config, Some("good day")));
+    canary.apply(&offer).await.unwrap();
+    eventually("it runs", || world.running(config) == 1).await;
+    world.set("GREETING", "good night").await;
+    let third = world.offer().await;
+    for session in [&mut canary, &mut other] {
+        assert_eq!(next_offer(session).await.config, third);
     }
-    assert_eq!(world.rolled_out(generation, 3).await.applied, 3);
+    eventually("counted", || sealed(&world) >= 5).await;
+    assert_eq!(sealed(&world), 5, "the first to both, the second to one, the third to both");
 }
 
 #[tokio::test]
-async fn one_that_refuses_is_reported_and_not_asked_again_until_the_next_push() {
+async fn an_older_generation_is_delivered_as_it_was() {
     let world = World::new().await;
+    let first = world.newest().await;
+    world.set("GREETING", "good day").await;
     let (agent, mut session) = world.connect_new().await;
-    let first = soon("an offer", session.next_offer()).await.unwrap();
-    session.apply(&first).await.unwrap();
-    let generation = world.set("GREETING", "bad").await;
-    world.ingest.push(&world.deployment).await.unwrap();
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
+    world.ingest.offer(&world.deployment, first, &[agent.instance]).await.unwrap();
+    let offer = next_offer(&mut session).await;
+    assert_eq!((offer.config, value(&session, &offer, "GREETING").as_deref()), (first, Some("hello")));
+}
+
+#[tokio::test]
+async fn a_lower_generation_never_follows_a_higher_one() {
+    let world = World::new().await;
+    let first = world.newest().await;
+    let (agent, mut session) = world.connect_running().await;
+    world.set("GREETING", "good day").await;
+    let second = world.offer().await;
+    let offer = next_offer(&mut session).await;
+    assert_eq!(offer.config, second);
+
+    let before = sealed(&world);
+    world.ingest.offer(&world.deployment, first, &[agent.instance]).await.unwrap();
+    world.ingest.offer(&world.deployment, second, &[agent.instance]).await.unwrap();
+    assert_eq!(next_offer(&mut session).await.config, second, "offered, and not yet received");
     session.refuse(&offer, "PORT is missing").await.unwrap();
-    let rollout = world.rolled_out(generation, 1).await;
-    assert_eq!(rollout.failed, [(agent.instance, "PORT is missing".to_owned())]);
-    let sealed = world.ingest.stats().count(Count::OffersSealed);
+    eventually("refused", || world.live(&agent).apply == Some(ApplyState::Failed)).await;
 
     let status = session.status.clone();
     let mut session = world.fleet.connect(&agent, status).await.unwrap();
-    assert_eq!(world.ingest.rollout(world.deployment.id).refused, 1);
-    eventually("greeted", || world.ingest.stats().count(Count::SessionsOpened) == 2).await;
-
-    world.ingest.push(&world.deployment).await.unwrap();
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
-    session.apply(&offer).await.unwrap();
-    assert_eq!(world.rolled_out(generation, 1).await.applied, 1);
-    assert_eq!(world.ingest.stats().count(Count::OffersSealed), sealed + 1, "by the push and not before");
+    eventually("here again", || world.ingest.stats().count(Count::SessionsOpened) == 2).await;
+    world.ingest.offer(&world.deployment, first, &[agent.instance]).await.unwrap();
+    world.ingest.offer(&world.deployment, second, &[agent.instance]).await.unwrap();
+    assert_eq!(next_offer(&mut session).await.config, second, "received by the process, on whatever connection");
+    eventually("counted", || sealed(&world) == before + 2).await;
 }
 
 #[tokio::test]
-async fn an_agent_that_runs_the_newest_is_not_offered_it() {
+async fn a_refusal_is_told_and_the_same_generation_may_be_offered_again() {
+    let world = World::new().await;
+    let (agent, mut session) = world.connect_running().await;
+    world.set("GREETING", "bad").await;
+    let mut events = world.ingest.subscribe();
+    let config = world.offer().await;
+    let offer = next_offer(&mut session).await;
+    session.refuse(&offer, "PORT is missing").await.unwrap();
+    let (state, status) = next_event(&mut events, "a report", |event| match event {
+        IngestEvent::ConfigReport { instance, state, status, .. } if instance == agent.instance => {
+            Some((state, status))
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!((state, status.last_received), (ApplyState::Failed, Some(config)));
+    assert_eq!(status.last_failed.map(|failure| failure.error).as_deref(), Some("PORT is missing"));
+
+    world.offer().await;
+    let again = next_offer(&mut session).await;
+    assert!(again.config == config && again.nonce != offer.nonce);
+    session.apply(&again).await.unwrap();
+    eventually("it runs", || world.running(config) == 1).await;
+}
+
+#[tokio::test]
+async fn other_content_is_not_delivered_under_a_generations_name() {
     let world = World::new().await;
     let (agent, mut session) = world.connect_new().await;
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
-    session.apply(&offer).await.unwrap();
-    world.rolled_out(1, 1).await;
-    let status = session.status.clone();
-    let mut session = world.fleet.connect(&agent, status).await.unwrap();
-    eventually("greeted", || world.ingest.stats().count(Count::SessionsOpened) == 2).await;
-    assert_eq!(world.ingest.rollout(world.deployment.id).applied, 1);
-
-    let generation = world.set("GREETING", "later").await;
-    world.ingest.push(&world.deployment).await.unwrap();
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
-    assert_eq!(offer.config.generation, generation);
-    assert_eq!(world.ingest.stats().count(Count::OffersSealed), 2, "once each");
+    let real = world.newest().await;
+    let offer = async |config| world.ingest.offer(&world.deployment, config, &[agent.instance]).await;
+    let forged = offer(ConfigRef { hash: [7; 32], ..real }).await;
+    assert!(matches!(forged, Err(EnvironmentError::OtherContent { generation: 1 })), "{forged:?}");
+    let absent = offer(ConfigRef { generation: 99, ..real }).await;
+    assert!(matches!(absent, Err(EnvironmentError::Read { generation: 99, .. })), "{absent:?}");
+    offer(real).await.unwrap();
+    assert_eq!(next_offer(&mut session).await.config, real);
+    eventually("counted", || sealed(&world) == 1).await;
 }
 
 #[tokio::test]
-async fn an_agent_that_is_revoked_counts_no_more_whether_it_is_connected_or_not() {
+async fn who_is_not_there_or_of_another_deployment_is_skipped() {
     let world = World::new().await;
-    let (stays, mut leaves) = (world.connect_new().await, world.connect_new().await);
-    let (connected, mut session) = stays;
-    for session in [&mut session, &mut leaves.1] {
-        let offer = soon("an offer", session.next_offer()).await.unwrap();
-        session.apply(&offer).await.unwrap();
-    }
-    world.rolled_out(1, 2).await;
-    leaves.1.close();
-    eventually("it has left", || world.ingest.live_agents_count() == 1).await;
-    assert_eq!(world.ingest.rollout(world.deployment.id).total, 2, "it may come back");
-
-    assert!(!world.ingest.revoke(leaves.0.agent));
-    assert_eq!(world.ingest.rollout(world.deployment.id).total, 1);
-    assert!(world.ingest.revoke(connected.agent));
-    assert_eq!(world.ingest.rollout(world.deployment.id).total, 0);
-    assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::Revoked));
-    assert_eq!(world.ingest.rollout(world.deployment.id).total, 0);
-}
-
-#[tokio::test]
-async fn an_agent_that_comes_back_after_a_change_gets_it_without_a_push() {
-    let world = World::new().await;
-    let (agent, mut session) = world.connect_new().await;
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
-    session.apply(&offer).await.unwrap();
+    let other = world.another_deployment().await;
+    let elsewhere = world.fleet.enroll(&world.join_token_of(&other).await).await.unwrap();
+    let mut stranger = world.fleet.connect(&elsewhere, ConfigStatus::default()).await.unwrap();
+    let (gone, session) = world.connect_new().await;
     session.close();
-    let generation = world.set("GREETING", "later").await;
-    let status = session.status.clone();
-    let mut session = world.fleet.connect(&agent, status).await.unwrap();
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
-    assert_eq!(offer.config.generation, generation);
-    session.apply(&offer).await.unwrap();
-    world.rolled_out(generation, 1).await;
-}
-
-#[tokio::test]
-async fn nothing_is_offered_unless_the_deployment_is_started() {
-    let world = World::new().await;
-    let set_status = async |status| {
-        world.catalog.set_status(&world.actor, world.deployment.id, status, None).await.unwrap();
-    };
-    set_status(DeploymentStatus::Stopped).await;
-    let (agent, mut session) = world.connect_new().await;
-    eventually("greeted", || world.ingest.stats().count(Count::SessionsOpened) == 1).await;
-    assert_eq!(world.ingest.stats().count(Count::OffersSealed), 0);
-
-    let deployment = world.catalog.begin_deployment(&world.actor, world.deployment.id).await.unwrap();
-    world.ingest.push(&deployment).await.unwrap();
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
-    session.apply(&offer).await.unwrap();
-    world.rolled_out(1, 1).await;
-
-    set_status(DeploymentStatus::Stopped).await;
-    world.set("GREETING", "later").await;
-    let status = session.status.clone();
-    let _session = world.fleet.connect(&agent, status).await.unwrap();
-    eventually("greeted again", || world.ingest.stats().count(Count::SessionsOpened) == 2).await;
-    let rollout = world.ingest.rollout(world.deployment.id);
-    assert_eq!((rollout.generation, rollout.applied, rollout.total), (1, 1, 1), "it runs what it ran");
-    assert_eq!(world.ingest.stats().count(Count::OffersSealed), 1);
+    eventually("it has left", || !world.live(&gone).connected).await;
+    let (here, mut session) = world.connect_new().await;
+    let instances = [InstanceId::generate(), gone.instance, elsewhere.instance, here.instance];
+    let config = world.newest().await;
+    world.ingest.offer(&world.deployment, config, &instances).await.unwrap();
+    assert_eq!(next_offer(&mut session).await.config, config);
+    world.offer_of(&other).await;
+    assert_eq!(next_offer(&mut stranger).await.config, config);
+    eventually("counted", || sealed(&world) >= 2).await;
+    assert_eq!(sealed(&world), 2, "one each");
 }
 
 #[tokio::test]
@@ -167,7 +167,8 @@ async fn what_was_sealed_to_one_agent_opens_for_no_other() {
     let world = World::new().await;
     let (_, mut first) = world.connect_new().await;
     let (_, second) = world.connect_new().await;
-    let offer = soon("an offer", first.next_offer()).await.unwrap();
+    world.offer().await;
+    let offer = next_offer(&mut first).await;
     assert!(first.unseal(&offer).is_ok());
     assert!(second.unseal(&offer).is_err());
 }
@@ -187,20 +188,4 @@ async fn changed_settings_are_told() {
         }
     });
     assert_eq!(settings.await.sample_interval, Duration::from_secs(5));
-}
-
-#[tokio::test]
-async fn an_agent_is_told_to_stop() {
-    let world = World::new().await;
-    let (agent, mut session) = world.connect_new().await;
-    assert!(world.ingest.stop_instance(agent.instance, "scaled down"));
-    let reason = soon("a stop", async {
-        loop {
-            if let ServerMessage::Stop { reason } = session.next().await.unwrap() {
-                return reason;
-            }
-        }
-    });
-    assert_eq!(reason.await, "scaled down");
-    assert!(!world.ingest.stop_instance(outrigger_protocol::id::InstanceId::generate(), "nobody"));
 }

@@ -15,7 +15,7 @@ use crate::{Count, Reject};
 const AGENTS: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_agents_enrol_report_and_follow_a_push() {
+async fn two_hundred_agents_enrol_report_and_follow_an_offer() {
     let world = World::new().await;
     let mut agents = Vec::new();
     for _ in 0..AGENTS {
@@ -47,20 +47,21 @@ async fn two_hundred_agents_enrol_report_and_follow_a_push() {
             (end, session)
         });
     }
-    let total = u32::try_from(AGENTS).unwrap();
-    assert_eq!(world.rolled_out(1, total).await.applied, total);
     assert_eq!(world.ingest.live_agents_count(), AGENTS);
+    let first = world.offer().await;
+    eventually("everybody runs it", || world.running(first) == AGENTS).await;
     eventually("everybody was heard", || {
         let seen = world.ingest.window(world.deployment.id, |window| window.instances().count());
         accepted.load(Ordering::Relaxed) >= 2 * AGENTS && seen == Some(AGENTS)
     })
     .await;
 
-    let generation = world.set("GREETING", "all").await;
-    world.ingest.push(&world.deployment).await.unwrap();
-    assert_eq!(world.rolled_out(generation, total).await.applied, total);
+    world.set("GREETING", "all").await;
+    let second = world.offer().await;
+    eventually("everybody runs the new one", || world.running(second) == AGENTS).await;
 
     let stats = world.ingest.stats();
+    assert!(stats.count(Count::OffersSealed) <= 2 * AGENTS as u64, "once each");
     assert_eq!(stats.count(Count::DuplicateBatches), 0);
     assert_eq!(stats.rejected(Reject::OverBudget), 0);
     soon("the drain", world.ingest.drain(PATIENCE)).await;

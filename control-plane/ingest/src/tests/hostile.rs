@@ -93,8 +93,9 @@ async fn a_key_of_small_order_gets_no_environment_and_harms_nobody() {
     };
     writer.send(&hello).await.unwrap();
     soon("a welcome", reader.next()).await.unwrap();
-    eventually("counted", || world.ingest.stats().count(Count::OffersFailed) == 1).await;
     let (_, mut other) = world.connect_new().await;
+    world.offer().await;
+    eventually("counted", || world.ingest.stats().count(Count::OffersFailed) == 1).await;
     soon("an offer for another", other.next_offer()).await.unwrap();
 }
 
@@ -125,5 +126,6 @@ async fn lies_about_extreme_numbers_are_survived() {
     let id = session.send_samples(vec![sample()]).await.unwrap();
     soon("an acknowledgement", session.accepted(id)).await.unwrap();
     let (_, mut other) = world.connect_new().await;
+    world.offer().await;
     soon("an offer for another", other.next_offer()).await.unwrap();
 }

@@ -40,6 +40,7 @@ async fn probed(world: &World, probes: &[Probe]) -> Deployment {
 async fn running(world: &World, deployment: &Deployment) -> (TestAgent, TestSession) {
     let agent = world.fleet.enroll(&world.join_token_of(deployment).await).await.unwrap();
     let mut session = world.fleet.connect(&agent, ConfigStatus::default()).await.unwrap();
+    world.offer_of(deployment).await;
     let offer = soon("an offer", session.next_offer()).await.unwrap();
     session.apply(&offer).await.unwrap();
     session.say(&AgentMessage::Program(RUNNING)).await.unwrap();

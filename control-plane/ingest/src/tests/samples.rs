@@ -7,7 +7,8 @@ use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
 
 use super::world::{World, config, eventually, soon};
-use crate::{Count, IngestConfig};
+use crate::test_support::busy_sample;
+use crate::{Count, IngestConfig, IngestEvent};
 
 fn cpu(at: UnixMillis, value: f64) -> Sample {
     let mut sample = Sample::new(at);
@@ -49,6 +50,41 @@ async fn batches_sent_again_after_a_reconnect_count_once() {
     let stats = world.ingest.stats();
     assert_eq!((stats.count(Count::Batches), stats.count(Count::DuplicateBatches)), (4, 2));
     assert_eq!(stats.count(Count::Samples), 4);
+}
+
+#[tokio::test]
+async fn requests_are_told_as_counts_and_once() {
+    let world = World::new().await;
+    let (agent, mut session) = world.connect_new().await;
+    let mut events = world.ingest.subscribe();
+    let (now, second) = (UnixMillis::now(), Duration::from_secs(1));
+    let back = |seconds| now.saturating_sub(Duration::from_secs(seconds));
+    let busy = |at, requests, errors| busy_sample(at, second, requests, errors, Duration::from_millis(20));
+    for sample in [busy(back(5), 40, 4), busy(back(4), 50, 5), cpu(back(3), 10.0)] {
+        let id = session.send_samples(vec![sample]).await.unwrap();
+        soon("an acknowledgement", session.accepted(id)).await.unwrap();
+    }
+    session.close();
+    let mut session = world.fleet.connect(&agent, ConfigStatus::default()).await.unwrap();
+    session.next_batch = 2;
+    session.send_samples(vec![busy(back(4), 99, 99)]).await.unwrap();
+    session.send_samples(vec![busy(back(3), 99, 99)]).await.unwrap();
+    let id = session.send_samples(vec![busy(back(2), 10, 0)]).await.unwrap();
+    soon("an acknowledgement", session.accepted(id)).await.unwrap();
+
+    let mut spans = Vec::new();
+    let mut counts = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let IngestEvent::Traffic { deployment, instance, since, until, requests, errors, latency } = event {
+            assert_eq!((deployment, instance), (world.deployment.id, agent.instance));
+            assert_eq!(latency.count(), requests);
+            spans.push((since, until));
+            counts.push((requests, errors));
+        }
+    }
+    assert_eq!(counts, [(40, 4), (50, 5), (10, 0)]);
+    assert!(spans[..2].iter().all(|(since, until)| until.since(*since) == second), "{spans:?}");
+    assert!(spans.is_sorted_by(|(_, end), (begin, _)| end <= begin), "{spans:?}");
 }
 
 #[tokio::test]

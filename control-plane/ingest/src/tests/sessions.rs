@@ -4,7 +4,7 @@ use outrigger_protocol::message::{AgentMessage, ConfigStatus, ProgramState, Serv
 use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{ClientIdentity, CloseCode, Trust};
 
-use super::world::{World, config, eventually, soon};
+use super::world::{World, config, eventually, next_event, next_offer, soon};
 use crate::test_support::{Fleet, TestAgentError};
 use crate::{Count, IngestConfig, IngestEvent, Reject, SessionEnd};
 
@@ -16,9 +16,58 @@ async fn a_second_connection_takes_the_place_of_the_first() {
     let mut second = world.fleet.connect(&agent, ConfigStatus::default()).await.unwrap();
     assert_eq!(soon("the end of the first", first.closed()).await, Some(CloseCode::Replaced));
     eventually("one session", || world.ingest.live_agents_count() == 1).await;
-    soon("an offer", second.next_offer()).await.unwrap();
+    world.offer().await;
+    next_offer(&mut second).await;
     let lost = std::iter::from_fn(|| events.try_recv().ok()).any(|e| matches!(e, IngestEvent::AgentLost { .. }));
     assert!(!lost, "the agent was never gone");
+}
+
+fn lost(event: IngestEvent) -> Option<SessionEnd> {
+    match event {
+        IngestEvent::AgentLost { end, .. } => Some(end),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn who_connects_is_told_with_what_it_says_of_itself_before_anything_else_it_says() {
+    let world = World::new().await;
+    let (agent, session) = world.connect_running().await;
+    let mut events = world.ingest.subscribe();
+    let status = session.status.clone();
+    session.close();
+    assert_eq!(next_event(&mut events, "its end", lost).await, SessionEnd::Lost);
+    let mut session = world.fleet.connect(&agent, status.clone()).await.unwrap();
+    session.say(&AgentMessage::Program(ProgramState::Exited { code: 3 })).await.unwrap();
+    let connected = IngestEvent::AgentConnected {
+        deployment: agent.deployment,
+        instance: agent.instance,
+        agent: agent.agent,
+        status,
+        program: ProgramState::Waiting,
+    };
+    assert_eq!(next_event(&mut events, "its return", Some).await, connected);
+    let said = next_event(&mut events, "what it says", Some).await;
+    assert!(matches!(said, IngestEvent::Program { state: ProgramState::Exited { code: 3 }, .. }), "{said:?}");
+}
+
+#[tokio::test]
+async fn an_agent_that_enrols_for_a_taken_instance_takes_its_place_without_an_end() {
+    let world = World::new().await;
+    let (_, first) = world.connect_new().await;
+    let mut events = world.ingest.subscribe();
+    let ttl = Duration::from_secs(600);
+    let instance = world.ingest.live(world.deployment.id)[0].instance;
+    let (token, secret) =
+        world.catalog.create_join_token(&world.actor, world.deployment.id, Some(instance), ttl).await.unwrap();
+    let second = world.fleet.enroll(&world.ingest.join_token_text(token.id, &secret)).await.unwrap();
+    assert_eq!(second.instance, instance);
+    let _session = world.fleet.connect(&second, ConfigStatus::default()).await.unwrap();
+    assert_eq!(soon("the end of the first", first.closed()).await, Some(CloseCode::Replaced));
+    eventually("one session", || world.ingest.live_agents_count() == 1).await;
+    let ended = std::iter::from_fn(|| events.try_recv().ok()).find_map(lost);
+    assert_eq!(ended, None, "somebody is there");
+    assert!(world.live(&second).connected);
 }
 
 #[tokio::test]
@@ -38,9 +87,12 @@ async fn an_older_process_of_an_agent_does_not_displace_a_newer_one() {
 async fn a_revoked_agent_is_closed_and_not_let_in_again() {
     let world = World::new().await;
     let (agent, session) = world.connect_new().await;
+    let mut events = world.ingest.subscribe();
     world.catalog.revoke_agent(&world.actor, agent.agent).await.unwrap();
     assert!(world.ingest.revoke(agent.agent));
     assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::Revoked));
+    assert_eq!(next_event(&mut events, "the news", lost).await, SessionEnd::Revoked);
+    assert!(!world.ingest.revoke(agent.agent), "it has no session any more");
     let again = world.fleet.connect(&agent, ConfigStatus::default()).await;
     assert_eq!(again.unwrap_err().closed_by_server(), Some(CloseCode::Revoked));
     assert_eq!(world.ingest.stats().rejected(Reject::Revoked), 1);
@@ -101,14 +153,8 @@ async fn a_silent_agent_is_asked_and_then_let_go() {
     soon("a question", async { while !matches!(session.next().await.unwrap(), ServerMessage::Heartbeat { .. }) {} })
         .await;
     assert_eq!(soon("the end", session.closed()).await, Some(CloseCode::Unresponsive));
-    let end = soon("the news", async {
-        loop {
-            if let IngestEvent::AgentLost { end, .. } = events.recv().await.unwrap() {
-                return end;
-            }
-        }
-    });
-    assert_eq!(end.await, SessionEnd::Unresponsive);
+    let end = next_event(&mut events, "the news", lost).await;
+    assert_eq!(end, SessionEnd::Unresponsive);
 }
 
 #[tokio::test]
@@ -138,9 +184,7 @@ const LAST_SECOND: Duration = Duration::from_secs(1);
 #[tokio::test]
 async fn what_the_program_does_is_seen() {
     let world = World::new().await;
-    let (agent, mut session) = world.connect_new().await;
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
-    session.apply(&offer).await.unwrap();
+    let (agent, mut session) = world.connect_running().await;
     let running = ProgramState::Running { pid: 7, restarts: 0 };
     session.say(&AgentMessage::Program(running)).await.unwrap();
     let ready =
@@ -155,12 +199,9 @@ async fn what_the_program_does_is_seen() {
 #[tokio::test]
 async fn an_agent_that_is_gone_for_long_is_forgotten() {
     let world = World::with(IngestConfig { absent_after: Duration::from_millis(100), ..config() }).await;
-    let (_, mut session) = world.connect_new().await;
-    let offer = soon("an offer", session.next_offer()).await.unwrap();
+    let (_, session) = world.connect_new().await;
     session.close();
     eventually("forgotten", || world.ingest.live(world.deployment.id).is_empty()).await;
-    let rollout = world.ingest.rollout(world.deployment.id);
-    assert_eq!((rollout.generation, rollout.total), (offer.config.generation, 0), "nobody is waited for");
 }
 
 #[tokio::test]

@@ -8,15 +8,17 @@ use outrigger_catalog::model::{Actor, Deployment, DeploymentSpec, PolicyBinding,
 use outrigger_catalog::{Catalog, NewEnvironment, NewProject};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::EnvironmentId;
-use outrigger_protocol::message::{ApplyStrategy, ConfigStatus};
+use outrigger_protocol::message::{ApplyStrategy, ConfigOffer, ConfigRef, ConfigStatus};
 use outrigger_protocol::time::UnixMillis;
+use outrigger_rollout::{Settings, Strategy};
 use outrigger_scaling::{Combine, GuardConfig};
 use outrigger_secrets::MasterKey;
 use outrigger_store::{Options, RedbStore};
 use tempfile::TempDir;
+use tokio::sync::broadcast;
 
 use crate::test_support::{Fleet, TestAgent, TestSession};
-use crate::{Ingest, IngestConfig};
+use crate::{Ingest, IngestConfig, IngestEvent, LiveInstance};
 
 /// Longer than anything here takes on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -118,13 +120,66 @@ impl World {
         (agent, session)
     }
 
-    /// Waits until every connected agent has answered, and returns the rollout.
-    pub(super) async fn rolled_out(&self, generation: u64, total: u32) -> crate::Rollout {
-        let mut watch = self.ingest.watch_rollout(self.deployment.id);
-        let done = watch
-            .wait_for(|rollout| rollout.generation == generation && rollout.total == total && rollout.is_complete());
-        tokio::time::timeout(PATIENCE, done).await.expect("the rollout completes").unwrap().clone()
+    /// What the newest generation is, in the way in which it is offered.
+    pub(super) async fn newest(&self) -> ConfigRef {
+        let (generation, _) =
+            self.catalog.effective(self.actor.organization, self.environment).await.expect("it can be put together");
+        ConfigRef { generation: generation.number, hash: generation.content_hash }
     }
+
+    /// Offers the newest generation to everybody who is here.
+    pub(super) async fn offer(&self) -> ConfigRef {
+        self.offer_of(&self.deployment).await
+    }
+
+    pub(super) async fn offer_of(&self, deployment: &Deployment) -> ConfigRef {
+        let config = self.newest().await;
+        let everybody: Vec<_> = self.ingest.live(deployment.id).iter().map(|live| live.instance).collect();
+        self.ingest.offer(deployment, config, &everybody).await.unwrap();
+        config
+    }
+
+    /// A new agent that runs the newest generation.
+    pub(super) async fn connect_running(&self) -> (TestAgent, TestSession) {
+        let (agent, mut session) = self.connect_new().await;
+        let config = self.newest().await;
+        self.ingest.offer(&self.deployment, config, &[agent.instance]).await.unwrap();
+        let offer = next_offer(&mut session).await;
+        session.apply(&offer).await.unwrap();
+        eventually("it runs", || self.live(&agent).config.running == Some(config)).await;
+        (agent, session)
+    }
+
+    pub(super) fn live(&self, agent: &TestAgent) -> LiveInstance {
+        let live = self.ingest.live(agent.deployment);
+        live.into_iter().find(|live| live.instance == agent.instance).expect("it is known")
+    }
+
+    /// How many instances run a configuration.
+    pub(super) fn running(&self, config: ConfigRef) -> usize {
+        let live = self.ingest.live(self.deployment.id);
+        live.iter().filter(|live| live.config.running == Some(config)).count()
+    }
+}
+
+pub(super) async fn next_offer(session: &mut TestSession) -> ConfigOffer {
+    soon("an offer", session.next_offer()).await.unwrap()
+}
+
+/// The next event of which `pick` makes something. Those before it are dropped.
+pub(super) async fn next_event<T>(
+    events: &mut broadcast::Receiver<IngestEvent>,
+    what: &str,
+    mut pick: impl FnMut(IngestEvent) -> Option<T>,
+) -> T {
+    soon(what, async {
+        loop {
+            if let Some(picked) = pick(events.recv().await.unwrap()) {
+                return picked;
+            }
+        }
+    })
+    .await
 }
 
 fn spec(project: outrigger_protocol::id::ProjectId, environment: EnvironmentId) -> DeploymentSpec {
@@ -141,6 +196,7 @@ fn spec(project: outrigger_protocol::id::ProjectId, environment: EnvironmentId) 
         apply: ApplyStrategy::File,
         start_only: Vec::new(),
         bake_time: None,
+        rollout: Settings::new(Strategy::AllAtOnce),
         probes: Vec::new(),
         allowed_names: Vec::new(),
         http: false,

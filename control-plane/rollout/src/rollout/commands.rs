@@ -3,9 +3,10 @@
 use outrigger_protocol::message::ConfigRef;
 use outrigger_protocol::time::UnixMillis;
 
-use crate::action::{Action, Actions, Cause, What};
+use crate::action::{Action, Actions, Cause, Outcome, What};
 use crate::event::{Command, Reach};
-use crate::rollout::Rollout;
+use crate::member::{Member, Standing};
+use crate::rollout::{Rollout, count};
 use crate::snapshot::{Hold, Phase};
 
 /// A command that cannot be carried out in the present state.
@@ -106,6 +107,41 @@ impl Rollout {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A person asks again: whoever is connected, and has refused or did not answer what everybody should have by now, is
+    /// offered it once more, as fast as [`Settings::max_unhealthy`](crate::Settings::max_unhealthy) allows. On the way
+    /// forward that is who was offered the target already; nobody's turn comes earlier for it. While the rollout is
+    /// paused, held, or waits for its rollback to be published, and when it has failed, there is nothing to ask.
+    pub fn offer_again(&mut self, now: UnixMillis) -> Vec<Action> {
+        let mut out = Actions::new(now);
+        self.pass_time(now);
+        let newest = self.newest();
+        let (config, of_touched) = match &self.state.phase {
+            Phase::Progressing if self.state.paused.is_none() => (Some(self.state.target), true),
+            Phase::Restoring { .. }
+            | Phase::Closing(Outcome::Completed | Outcome::RolledBack { .. })
+            | Phase::Ended(Outcome::Completed | Outcome::RolledBack { .. }) => (Some(newest), false),
+            _ => (None, false),
+        };
+        if let Some(config) = config {
+            let is_asked = |member: &&mut Member| {
+                member.is_connected()
+                    && (member.touched || !of_touched)
+                    && matches!(member.standing(config), Standing::Refused | Standing::Silent)
+            };
+            let mut asked = 0;
+            for member in self.state.members.values_mut().filter(is_asked) {
+                member.ask_again = Some(config);
+                asked += 1;
+            }
+            if asked > 0 {
+                out.record(What::AskedAgain { generation: config.generation, instances: count(asked) });
+                self.changed();
+            }
+        }
+        self.advance(&mut out);
+        out.into_vec()
     }
 
     /// The rollback that was asked for is published as `config`. Saying it twice does no harm.

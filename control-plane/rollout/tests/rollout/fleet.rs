@@ -135,6 +135,16 @@ impl Fleet {
         Ok(())
     }
 
+    /// A person asks those again who have refused, or did not answer.
+    pub(crate) fn offer_again(&mut self) {
+        self.live();
+        let actions = self.rollout.offer_again(self.now);
+        if let Some(twin) = &mut self.twin {
+            assert_eq!(twin.offer_again(self.now), actions);
+        }
+        self.perform(actions);
+    }
+
     /// Publishes what was asked for.
     pub(crate) fn publish(&mut self) {
         self.live();
@@ -298,6 +308,10 @@ impl Fleet {
         let serves = agent.is_in_service(self.lived, self.settings.min_ready);
         let other_content = agent.changes_with(config);
         agent.pending = Some(config);
+        if agent.has_refused(config) {
+            // It is asked again: by what it says, its old answer cannot be told from a new one; only the stream's order can.
+            agent.said.clear();
+        }
         let is_risk = config == self.target && !self.returning && self.outcome.is_none();
         if is_risk && !agent.touched && !other_content {
             // It has the content from a superseded generation, and only learns the new number.
@@ -404,7 +418,8 @@ impl Fleet {
         let Some(agent) = self.agents.get_mut(&id) else { return };
         agent.connected = true;
         agent.probe_failures = 0;
-        if agent.status.last_received != agent.pending {
+        if agent.status.last_received != agent.pending || agent.pending.is_some_and(|config| agent.has_refused(config))
+        {
             // The offer went down with the connection.
             agent.pending = None;
         }

@@ -35,6 +35,7 @@ enum Turn {
     /// Something that an agent has said already is heard once more.
     Replay(Index, Index),
     Command(Command),
+    OfferAgain,
     Publish,
     Supersede(u8, Box<Settings>),
     Restart,
@@ -124,6 +125,7 @@ fn any_turn() -> impl Generator<Value = Turn> {
         3 => (who(), 0_u64..400, 0_u64..50, 1_u64..300).prop_map(|(who, n, errors, ms)| Turn::Serve(who, n, errors, ms)),
         3 => (who(), who()).prop_map(|(who, what)| Turn::Replay(who, what)),
         2 => command.prop_map(Turn::Command),
+        2 => Just(Turn::OfferAgain),
         3 => Just(Turn::Publish),
         1 => (1_u8..6, any_settings()).prop_map(|(content, settings)| Turn::Supersede(content, Box::new(settings))),
         1 => Just(Turn::Restart),
@@ -208,6 +210,7 @@ fn play(fleet: &mut Fleet, turn: Turn) {
         Turn::Command(command) => {
             let _ = fleet.command(command);
         }
+        Turn::OfferAgain => fleet.offer_again(),
         Turn::Publish => fleet.publish(),
         Turn::Supersede(content, settings) => fleet.supersede(content, *settings),
         Turn::Restart => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{id, output, resolve};
+use super::{id, output, resolve, rollout};
 use crate::cli::Remote;
 use crate::client::{Body, Client};
 use crate::console;
@@ -32,6 +32,13 @@ pub(crate) enum DeploymentCommand {
         file: PathBuf,
         #[command(flatten)]
         remote: Remote,
+    },
+    /// Replace a deployment's specification by a file like that of `create`; new instances use it
+    Update {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, short, value_name = "FILE")]
+        file: PathBuf,
     },
     /// Show how a deployment is doing
     Status(Target),
@@ -69,8 +76,14 @@ pub(crate) enum DeploymentCommand {
         #[arg(long)]
         ttl: Option<String>,
     },
-    /// Push the newest configuration to its instances
-    Reload(Target),
+    /// Push the newest configuration to its instances; who refused it or was silent is asked again
+    Reload {
+        #[command(flatten)]
+        target: Target,
+        /// Follow the rollout until it has ended; exits with 1 when it was rolled back or has failed
+        #[arg(long)]
+        wait: bool,
+    },
 }
 
 const DEPLOYMENTS: [output::Column; 6] = [
@@ -81,7 +94,7 @@ const DEPLOYMENTS: [output::Column; 6] = [
     ("desired", "/desiredReplicas"),
     ("reason", "/statusReason"),
 ];
-const STATUS: [output::Column; 13] = [
+const STATUS: [output::Column; 15] = [
     ("status", "/status"),
     ("reason", "/statusReason"),
     ("desired", "/desiredReplicas"),
@@ -90,6 +103,8 @@ const STATUS: [output::Column; 13] = [
     ("generation", "/config/generation"),
     ("running it", "/config/running"),
     ("refused it", "/config/failed"),
+    ("rollout", "/rollout/state"),
+    ("rollout's reason", "/rollout/reason"),
     ("cpu %", "/metrics/cpu"),
     ("memory %", "/metrics/memory"),
     ("requests/s", "/metrics/requests"),
@@ -118,13 +133,6 @@ const DECISIONS: [output::Column; 6] = [
 const EVENTS: [output::Column; 3] = [("at", "/at"), ("kind", "/kind"), ("message", "/message")];
 const JOIN_TOKEN: [output::Column; 4] =
     [("id", "/id"), ("expires", "/expiresAt"), ("token", "/token"), ("use it with", "/command")];
-const ROLLOUT: [output::Column; 5] = [
-    ("generation", "/generation"),
-    ("instances", "/total"),
-    ("running it", "/applied"),
-    ("pending", "/pending"),
-    ("failed", "/failed"),
-];
 
 pub(crate) async fn run(command: DeploymentCommand) -> anyhow::Result<()> {
     use DeploymentCommand as C;
@@ -136,6 +144,12 @@ pub(crate) async fn run(command: DeploymentCommand) -> anyhow::Result<()> {
         C::Create { file, remote } => {
             let deployment = remote.client()?.post("/api/deployments", specification(&file)?).await?;
             output::item(remote.output, &deployment, &DEPLOYMENTS)
+        }
+        C::Update { target, file } => {
+            let (client, path) = target.path().await?;
+            let body = Body::Json(specification(&file)?);
+            let deployment = client.call(reqwest::Method::PUT, &path, body).await?;
+            output::item(target.remote.output, &deployment, &DEPLOYMENTS)
         }
         C::Status(target) => target.show("status", &STATUS).await,
         C::Start(target) => target.act("start", json!({}), &DEPLOYMENTS).await,
@@ -158,11 +172,15 @@ pub(crate) async fn run(command: DeploymentCommand) -> anyhow::Result<()> {
             let body = ttl.map_or_else(|| json!({}), |ttl| json!({ "ttl": ttl }));
             target.act("join-tokens", body, &JOIN_TOKEN).await
         }
-        C::Reload(target) => {
+        C::Reload { target, wait } => {
             let (client, path) = target.path().await?;
             let path = path.replacen("/api/deployments/", "/api/config/deployments/", 1);
-            let rollout = client.post(&format!("{path}/reload"), json!({})).await?;
-            output::item(target.remote.output, &rollout, &ROLLOUT)
+            let begun = client.post(&format!("{path}/reload"), json!({})).await?;
+            if wait {
+                let follows = Some(target.deployment.as_str());
+                return rollout::follow(&client, id(&begun)?.to_owned(), follows, target.remote.output).await;
+            }
+            rollout::show(target.remote.output, begun)
         }
     }
 }

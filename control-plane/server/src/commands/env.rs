@@ -1,12 +1,15 @@
 //! `outrigger env …`
 
-mod compare;
+mod approval;
+pub(super) mod compare;
+mod edit;
 mod files;
+mod set;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{id, output, resolve};
+use super::{change, id, output, resolve};
 use crate::cli::{Output, Remote};
 use crate::client::{Body, Client};
 use crate::console;
@@ -52,7 +55,8 @@ pub(crate) enum EnvCommand {
         #[command(flatten)]
         target: Target,
     },
-    /// List the variables; a secret's value shows as (hidden), and as - while it has none
+    /// List the variables; a secret's value shows as (hidden), and as - while it has none; what is inherited and removed
+    /// here as (removed)
     List {
         /// As programs get them: inherited and expanded, with the environment that each value comes from
         #[arg(long)]
@@ -101,32 +105,17 @@ pub(crate) enum EnvCommand {
         target: Target,
     },
     /// Set variables, all in one generation
-    Set {
-        /// KEY=VALUE; `KEY=@FILE` takes the value from a file and `KEY=-` from standard input
-        #[arg(required = true, value_name = "KEY=VALUE")]
-        assignments: Vec<String>,
-        /// Keep the values encrypted and never show them again
-        #[arg(long, short)]
-        secret: bool,
-        /// A deployment does not start without these
-        #[arg(long)]
-        required: bool,
-        /// Take `${` in the values literally instead of as the beginning of a reference
-        #[arg(long)]
-        literal: bool,
-        /// string, number, boolean, json, url or secret
-        #[arg(long, value_name = "TYPE")]
-        r#type: Option<String>,
-        /// Why, for the history
-        #[arg(long, short, default_value = "")]
-        message: String,
-        #[command(flatten)]
-        target: Target,
-    },
+    Set(set::SetArguments),
+    /// Change the variables in an editor ($VISUAL, $EDITOR), all in one generation
+    Edit(edit::EditArguments),
     /// Remove variables, all in one generation
     Unset {
+        /// What the environment itself says of them: variables, or that inherited ones are removed
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<String>,
+        /// Do not have what is inherited under these names; `unset` without it lets it in again
+        #[arg(long)]
+        inherited: bool,
         #[arg(long, short, default_value = "")]
         message: String,
         #[command(flatten)]
@@ -135,13 +124,26 @@ pub(crate) enum EnvCommand {
     /// Show a secret's value; this is written to the audit log
     Reveal {
         key: String,
+        /// As programs get it, inherited and expanded
+        #[arg(long)]
+        effective: bool,
         #[command(flatten)]
         target: Target,
     },
+    /// Have changes of an environment approved by somebody else before they are published
+    Protect(approval::ProtectArguments),
+    /// List the changes that await approval, or show one of them
+    Changes(approval::ChangesArguments),
+    /// Publish a change that somebody else asked for
+    Approve(approval::ApproveArguments),
+    /// Say no to a change, or take your own back
+    Reject(approval::RejectArguments),
 }
 
 /// Stands in the table for a value that is there and is not shown.
 const HIDDEN: &str = "(hidden)";
+/// Stands in the table for what an environment does not have, although it inherits it.
+const REMOVED: &str = "(removed)";
 
 const VARIABLES: [output::Column; 6] = [
     ("key", "/key"),
@@ -159,15 +161,21 @@ const EFFECTIVE: [output::Column; 6] = [
     ("references", "/references"),
     ("type", "/variableType"),
 ];
-const ENVIRONMENT: [output::Column; 5] = [
+const ENVIRONMENT: [output::Column; 6] = [
     ("id", "/id"),
     ("stage", "/environment"),
     ("name", "/name"),
     ("extends", "/extends"),
     ("generation", "/generation"),
+    ("approval from", "/approval/from"),
 ];
-const HISTORY: [output::Column; 4] =
-    [("generation", "/generation"), ("created", "/createdAt"), ("author", "/author"), ("message", "/message")];
+const HISTORY: [output::Column; 5] = [
+    ("generation", "/generation"),
+    ("created", "/createdAt"),
+    ("author", "/author"),
+    ("approved by", "/approvedBy"),
+    ("message", "/message"),
+];
 const GENERATION: [output::Column; 3] =
     [("generation", "/generation"), ("content", "/contentHash"), ("created", "/createdAt")];
 
@@ -196,7 +204,7 @@ pub(crate) async fn run(command: EnvCommand) -> anyhow::Result<()> {
             let body = json!({ "extends": base.as_ref().map(id).transpose()? });
             let path = format!("/api/config/environments/{}", id(&environment)?);
             let environment = client.call(reqwest::Method::PUT, &path, Body::Json(body)).await?;
-            output::item(target.remote.output, &environment, &ENVIRONMENT)
+            change::told(target.remote.output, &environment, &ENVIRONMENT)
         }
         EnvCommand::List { effective, generation, at, target } => {
             let (client, path) = target.variables().await?;
@@ -223,23 +231,30 @@ pub(crate) async fn run(command: EnvCommand) -> anyhow::Result<()> {
             let (client, path) = target.path().await?;
             let body = json!({ "generation": generation, "message": message });
             let generation = client.post_if(&format!("{path}/rollback"), Body::Json(body), if_match).await?;
-            output::item(target.remote.output, &generation, &GENERATION)
+            change::told(target.remote.output, &generation, &GENERATION)
         }
-        EnvCommand::Set { assignments, secret, required, literal, r#type, message, target } => {
-            let asked = Asked { secret, required, literal, kind: r#type.as_deref() };
-            let variables =
-                assignments.iter().map(|text| assignment(text, &asked)).collect::<anyhow::Result<Vec<_>>>()?;
-            target.patch(json!({ "message": message, "variables": variables })).await
+        EnvCommand::Set(arguments) => set::run(arguments).await,
+        EnvCommand::Edit(arguments) => edit::run(arguments).await,
+        EnvCommand::Unset { keys, inherited: false, message, target } => {
+            target.patch(json!({ "message": message, "delete": keys }), None).await
         }
-        EnvCommand::Unset { keys, message, target } => {
-            target.patch(json!({ "message": message, "delete": keys })).await
+        EnvCommand::Unset { keys, inherited: true, message, target } => {
+            let variables: Vec<Value> = keys.iter().map(|key| json!({ "key": key, "removed": true })).collect();
+            target.patch(json!({ "message": message, "variables": variables }), None).await
         }
-        EnvCommand::Reveal { key, target } => {
+        EnvCommand::Reveal { key, effective, target } => {
             let (client, path) = target.variables().await?;
-            let answer = client.post(&format!("{path}/{key}/reveal"), json!({})).await?;
+            let answer = client.post(&format!("{path}/{key}/reveal"), json!({ "effective": effective })).await?;
+            if target.remote.output == Output::Json {
+                return output::json(&answer);
+            }
             console::line(format_args!("{}", answer["value"].as_str().context("the answer has no value")?))?;
             Ok(())
         }
+        EnvCommand::Protect(arguments) => approval::protect(arguments).await,
+        EnvCommand::Changes(arguments) => approval::changes(arguments).await,
+        EnvCommand::Approve(arguments) => approval::approve(arguments).await,
+        EnvCommand::Reject(arguments) => approval::reject(arguments).await,
     }
 }
 
@@ -264,16 +279,21 @@ impl Target {
         Ok((client, format!("{path}/variables")))
     }
 
-    async fn patch(&self, body: Value) -> anyhow::Result<()> {
+    async fn patch(&self, body: Value, if_match: Option<u64>) -> anyhow::Result<()> {
         let (client, path) = self.variables().await?;
-        let generation = client.call(reqwest::Method::PATCH, &path, Body::Json(body)).await?;
-        output::item(self.remote.output, &generation, &GENERATION)
+        let generation = client.call_if(reqwest::Method::PATCH, &path, Body::Json(body), if_match).await?;
+        change::told(self.remote.output, &generation, &GENERATION)
     }
 }
 
-/// Tells a value that is there and not shown from one that is not there, which are both null.
+/// Tells a value that is there and not shown from one that is not there, and from a variable that is not to be there,
+/// which are all null.
 fn name_hidden(variable: &mut Value) {
-    if variable["masked"] == true {
+    if variable["removed"] == true {
+        variable["value"] = REMOVED.into();
+        // Those of what is not there say nothing.
+        (variable["variableType"], variable["isRequired"]) = (Value::Null, Value::Null);
+    } else if variable["masked"] == true {
         variable["value"] = HIDDEN.into();
     }
 }
@@ -304,38 +324,6 @@ async fn find_environment(client: &Client, project: &Value, wanted: &str) -> any
     }
 }
 
-/// What is said of all variables that are set.
-struct Asked<'a> {
-    secret: bool,
-    required: bool,
-    literal: bool,
-    kind: Option<&'a str>,
-}
-
-fn assignment(text: &str, asked: &Asked<'_>) -> anyhow::Result<Value> {
-    let (key, value) = text.split_once('=').with_context(|| format!("`{text}` is not KEY=VALUE"))?;
-    let value = match value.strip_prefix('@') {
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
-        None if value == "-" => std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?,
-        None => value.to_owned(),
-    };
-    // What is not said stays as it is.
-    let mut variable = json!({ "key": key, "value": value });
-    if asked.literal {
-        variable["expand"] = false.into();
-    }
-    if asked.required {
-        variable["isRequired"] = true.into();
-    }
-    if asked.secret {
-        variable["isEncrypted"] = true.into();
-    }
-    if let Some(kind) = asked.kind.or(asked.secret.then_some("secret")) {
-        variable["variableType"] = kind.into();
-    }
-    Ok(variable)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +333,9 @@ mod tests {
         let mut set = json!({ "key": "A", "value": null, "masked": true });
         name_hidden(&mut set);
         assert_eq!(set["value"], HIDDEN);
+        let mut removed = json!({ "key": "A", "value": null, "masked": false, "removed": true });
+        name_hidden(&mut removed);
+        assert_eq!(removed["value"], REMOVED);
         for mut other in [json!({ "value": null, "masked": false }), json!({ "value": "x", "masked": false })] {
             let before = other.clone();
             name_hidden(&mut other);

@@ -93,6 +93,9 @@ fn a_master_key_is_never_printed() {
     let config = load(&dir, None, &both).unwrap();
     assert!(config.master_key.file.is_some() && config.master_key.inline.is_some());
     assert!(!format!("{config:?}").contains("canary"));
+    let config = load(&dir, None, &[("OUTRIGGER_NEXT_MASTER_KEY", "canary")]).unwrap();
+    assert!(config.master_key.are_unset() && config.next_master_key.inline.is_some());
+    assert!(!format!("{config:?}").contains("canary"));
 }
 
 #[test]

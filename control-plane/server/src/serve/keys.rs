@@ -1,23 +1,24 @@
 //! The files of the data directory that hold keys: the master key and the operator's token.
 
 mod command;
+mod master;
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use outrigger_catalog::Catalog;
-use outrigger_secrets::{KeySourceError, MasterKey, MasterKeySource, SecretString};
+use outrigger_secrets::SecretString;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::config::{Config, MasterKeySources};
+use crate::config::Config;
 
-const CANNOT_LOAD: &str = "cannot load the master key";
-const MASTER_KEY: &str = "master.key";
+pub(super) use master::{Unlocked, for_database, made_first, next_master_key};
+
 /// Holds the operator's token, which is whatever this file says; readable by its owner alone.
 pub(super) const OPERATOR_TOKEN: &str = "operator-token";
 
@@ -45,46 +46,6 @@ pub(super) fn prepare_directory(directory: &Path) -> anyhow::Result<()> {
     fs::write(&probe, b"")
         .and_then(|()| fs::remove_file(&probe))
         .with_context(|| format!("cannot write to the data directory {}", directory.display()))
-}
-
-/// The master key from the first source of the settings that has one. A source that is not there leads to the next; one
-/// that is there and unusable ends the search, because it was meant.
-pub(super) async fn master_key(config: &Config, is_new: bool) -> anyhow::Result<MasterKey> {
-    let MasterKeySources { file, inline, command } = &config.master_key;
-    if let Some(path) = file {
-        match MasterKeySource::File(path.clone()).load() {
-            Err(KeySourceError::Read { source, .. })
-                if source.kind() == ErrorKind::NotFound && (inline.is_some() || command.is_some()) =>
-            {
-                tracing::warn!(file = %path.display(), "the master key file is missing; asking the next source");
-            }
-            loaded => return loaded.context(CANNOT_LOAD),
-        }
-    }
-    if let Some(text) = inline {
-        return MasterKeySource::Inline(text.clone()).load().context(CANNOT_LOAD);
-    }
-    match command {
-        Some(command) => command::run(command).await.context(CANNOT_LOAD),
-        None => key_beside_the_database(config, is_new),
-    }
-}
-
-/// The key that lies in the data directory. It is made only for a database that does not exist yet.
-fn key_beside_the_database(config: &Config, is_new: bool) -> anyhow::Result<MasterKey> {
-    let path = config.data_dir.join(MASTER_KEY);
-    let exists = path.try_exists().with_context(|| format!("cannot look at {}", path.display()))?;
-    if !exists && !is_new {
-        bail!(
-            "the master key {} is missing, and the database beside it was made with one: put it back, or name another \
-             source with master_key_file, master_key or master_key_command",
-            path.display()
-        );
-    }
-    if !exists {
-        write_new(&path, &MasterKey::generate().to_text())?;
-    }
-    MasterKeySource::File(path).load().context(CANNOT_LOAD)
 }
 
 /// Makes sure that there is an operator whose token stands in the data directory.

@@ -37,9 +37,13 @@ pub struct ApplyProblem {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("required, and nothing says what it should be: pass a value in{}", for_example(example.as_deref()))]
-    Missing { example: Option<String> },
-    #[error("not a variable of the template{}", hint(nearest.as_deref()))]
+    #[error(
+        "is required, and nothing says what it should be: pass a value in{}{}",
+        for_example(example.as_deref()),
+        if *can_be_generated { ", or have it generated" } else { "" }
+    )]
+    Missing { example: Option<String>, can_be_generated: bool },
+    #[error("is not a variable of the template{}", hint(nearest.as_deref()))]
     Unknown { nearest: Option<String> },
     #[error("has a value already: leave the override out to keep it, or ask for it to be replaced")]
     AlreadySet,

@@ -22,6 +22,7 @@ struct Case {
     overrides: BTreeMap<String, Zeroizing<String>>,
     existing: BTreeSet<String>,
     replace: bool,
+    generate: bool,
 }
 
 fn case(overrides: &[(&str, &str)], existing: &[&str]) -> Case {
@@ -31,6 +32,7 @@ fn case(overrides: &[(&str, &str)], existing: &[&str]) -> Case {
         overrides: overrides.iter().map(zeroizing).collect(),
         existing: existing.iter().map(|key| (*key).to_owned()).collect(),
         replace: false,
+        generate: true,
     }
 }
 
@@ -41,8 +43,9 @@ impl Case {
 
     fn apply_with(&self, fill: &mut dyn FnMut(&mut [u8])) -> Result<Applied, ApplyError> {
         let template = Template::parse(TEMPLATE).expect("a template");
-        let Self { stage, overrides, existing, replace } = self;
-        apply(&template, &Application { stage: *stage, overrides, existing, replace: *replace }, fill)
+        let Self { stage, overrides, existing, replace, generate } = self;
+        let application = Application { stage: *stage, overrides, existing, replace: *replace, generate: *generate };
+        apply(&template, &application, fill)
     }
 
     fn written(&self) -> Vec<(String, String, Origin)> {
@@ -100,7 +103,7 @@ fn defaults_are_those_of_the_stage() {
 #[test]
 fn everything_that_is_wrong_is_told_at_once_and_no_secret_is_drawn() {
     let case = case(&[("PROT", "1"), ("PORT", "many"), ("MODE", "slow"), ("TOKEN", "a\0b"), ("ZZZZZZ", "")], &[]);
-    let example = |example: &str| Refusal::Missing { example: Some(example.to_owned()) };
+    let example = |example: &str| Refusal::Missing { example: Some(example.to_owned()), can_be_generated: false };
     let unknown = |nearest: Option<&str>| Refusal::Unknown { nearest: nearest.map(str::to_owned) };
     let allowed = vec!["fast".to_owned(), "safe".to_owned()];
     let expected = [
@@ -155,6 +158,19 @@ fn replacing_takes_what_the_template_has_and_keeps_the_rest() {
 }
 
 #[test]
+fn what_is_not_to_be_generated_is_passed_in_kept_or_missing() {
+    let mut case = case(&[("HOST", "h"), ("USER", "u")], &[]);
+    case.generate = false;
+    let missing = Refusal::Missing { example: Some("example".to_owned()), can_be_generated: true };
+    assert_eq!(case.refused(), [("TOKEN".to_owned(), missing)]);
+    case.overrides.insert("TOKEN".to_owned(), Zeroizing::new("t".to_owned()));
+    assert_eq!(case.written().last(), Some(&("TOKEN".to_owned(), "t".to_owned(), Origin::Override)));
+    case.overrides.remove("TOKEN");
+    (case.existing, case.replace) = (BTreeSet::from(["TOKEN".to_owned()]), true);
+    assert_eq!(case.apply().expect("applied").kept, ["TOKEN"]);
+}
+
+#[test]
 fn an_override_may_be_empty_or_a_reference() {
     let case =
         case(&[("HOST", ""), ("USER", "${DB_USER}"), ("PORT", "${env:base/PORT}"), ("MODE", "${MODE_OF_ALL}")], &[]);
@@ -180,8 +196,13 @@ fn a_source_that_is_stuck_is_told_with_the_variable() {
                     - {key: TOKEN, kind: secret, generate: {kind: alphanumeric, characters: 32}}\n";
     let template = Template::parse(template).expect("a template");
     let none = case(&[], &[]);
-    let application =
-        Application { stage: Stage::Staging, overrides: &none.overrides, existing: &none.existing, replace: false };
+    let application = Application {
+        stage: Stage::Staging,
+        overrides: &none.overrides,
+        existing: &none.existing,
+        replace: false,
+        generate: true,
+    };
     let refused = apply(&template, &application, &mut |buffer| buffer.fill(255)).expect_err("stuck");
     assert!(matches!(refused, ApplyError::Randomness { key, .. } if key == "TOKEN"));
 }
@@ -189,8 +210,13 @@ fn a_source_that_is_stuck_is_told_with_the_variable() {
 #[test]
 fn neither_debug_nor_an_error_shows_a_value() {
     let case = case(&[("HOST", "hunter2"), ("USER", "hunter2")], &[]);
-    let application =
-        Application { stage: case.stage, overrides: &case.overrides, existing: &case.existing, replace: false };
+    let application = Application {
+        stage: case.stage,
+        overrides: &case.overrides,
+        existing: &case.existing,
+        replace: false,
+        generate: true,
+    };
     let shown = format!("{application:?} {:?}", case.apply());
     assert!(!shown.contains("hunter2") && !shown.contains(SECRET), "{shown}");
     let case = super::tests::case(&[("PORT", "hunter2"), ("MODE", "hunter2")], &["PORT"]);

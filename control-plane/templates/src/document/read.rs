@@ -32,7 +32,7 @@ fn template(mut fields: Fields, problems: &mut Problems) -> Option<Template> {
     let name = name(&mut fields, problems);
     let category = slug(&mut fields, "category", problems);
     let version = version(&mut fields, problems);
-    let description = description(&mut fields, problems);
+    let description = description(&mut fields, limits::DESCRIPTION_BYTES, problems);
     let documentation = documentation(&mut fields, problems);
     let variables = variables(&mut fields, problems);
     Some(Template {
@@ -79,9 +79,9 @@ fn version(fields: &mut Fields, problems: &mut Problems) -> Option<String> {
 }
 
 /// Of a template or a variable; may be left out.
-pub(super) fn description(fields: &mut Fields, problems: &mut Problems) -> String {
+pub(super) fn description(fields: &mut Fields, limit: usize, problems: &mut Problems) -> String {
     let Some(text) = fields.text("description", problems) else { return String::new() };
-    let text = bounded(text, limits::DESCRIPTION_BYTES, problems);
+    let text = bounded(text, limit, problems);
     let is_prose = !text.text.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
     problems.require(is_prose, &text.path, text.place, || ProblemKind::ControlCharacter);
     text.text

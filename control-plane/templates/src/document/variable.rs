@@ -44,7 +44,7 @@ pub(super) fn read(element: Field, problems: &mut Problems) -> Option<Variable> 
         kind,
         required,
         secret,
-        description: description(&mut fields, problems),
+        description: description(&mut fields, limits::VARIABLE_DESCRIPTION_BYTES, problems),
         documentation: documentation(&mut fields, problems),
         default: Defaults::default(),
         example: None,

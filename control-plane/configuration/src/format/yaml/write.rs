@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Display as _};
 
 use zeroize::Zeroizing;
 
@@ -19,10 +19,13 @@ pub(in crate::format) fn write(prepared: &[Prepared<'_>], form: Form) -> Zeroizi
 }
 
 fn flat(prepared: &[Prepared<'_>], form: Form, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if prepared.is_empty() {
+    for each in prepared.iter().filter(|each| each.variable.removed) {
+        each.unset_comment().fmt(f)?;
+    }
+    if prepared.iter().all(|each| each.variable.removed) {
         return f.write_str("{}\n");
     }
-    for each in prepared {
+    for each in prepared.iter().filter(|each| !each.variable.removed) {
         let told = document::told(each, form);
         let value = ScalarAt { text: told.as_deref(), indent: 2 };
         writeln!(f, "{}{}: {value}", each.origin_comment(), KeyName(each.name()))?;
@@ -36,6 +39,10 @@ fn full(prepared: &[Prepared<'_>], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for each in prepared {
         let variable = each.variable;
         writeln!(f, "  {}:", KeyName(each.name()))?;
+        if variable.removed {
+            writeln!(f, "    removed: true")?;
+            continue;
+        }
         let told = document::told(each, Form::Full);
         writeln!(f, "    value: {}", ScalarAt { text: told.as_deref(), indent: 6 })?;
         if variable.literal {

@@ -88,8 +88,13 @@ impl Agent {
 
     pub(crate) fn runs(&mut self, config: ConfigRef) {
         self.status.running = Some(config);
+        self.status.last_failed = self.status.last_failed.take().filter(|failure| failure.config != config);
         self.pending = None;
         self.program = UP;
+    }
+
+    pub(crate) fn has_refused(&self, config: ConfigRef) -> bool {
+        self.status.last_failed.as_ref().is_some_and(|failure| failure.config == config)
     }
 
     pub(crate) fn refuses(&mut self, config: ConfigRef, error: &str) {

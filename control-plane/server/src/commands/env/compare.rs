@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{HIDDEN, Target, find_environment};
+use super::{HIDDEN, REMOVED, Target, find_environment};
 use crate::cli::Output;
 use crate::commands::{id, output};
 
@@ -69,10 +69,14 @@ pub(super) fn table(differences: &mut [Value]) -> anyhow::Result<()> {
 }
 
 /// One side as one text: the value, or that there is one which is not shown.
-fn flatten(difference: &mut Value) {
+pub(crate) fn flatten(difference: &mut Value) {
     for side in ["before", "after"] {
         let shown = &difference[side];
-        difference[side] = if shown["masked"] == true { HIDDEN.into() } else { shown["value"].clone() };
+        difference[side] = match (&shown["removed"], &shown["masked"]) {
+            (Value::Bool(true), _) => REMOVED.into(),
+            (_, Value::Bool(true)) => HIDDEN.into(),
+            _ => shown["value"].clone(),
+        };
     }
     let aspects = difference["aspects"].as_array().into_iter().flatten().filter_map(Value::as_str);
     difference["aspects"] = aspects.collect::<Vec<_>>().join(", ").into();
@@ -106,5 +110,10 @@ mod tests {
         flatten(&mut difference);
         assert_eq!((&difference["before"], &difference["after"]), (&Value::Null, &json!(HIDDEN)));
         assert_eq!(difference["aspects"], "value, secrecy");
+
+        let mut difference =
+            json!({ "key": "A", "before": { "value": "x" }, "after": { "value": null, "removed": true } });
+        flatten(&mut difference);
+        assert_eq!((&difference["before"], &difference["after"]), (&json!("x"), &json!(REMOVED)));
     }
 }

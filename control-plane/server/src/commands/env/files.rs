@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Target, compare};
 use crate::cli::Output;
 use crate::client::Body;
-use crate::commands::output;
+use crate::commands::{change, output};
 use crate::console;
 
 /// Largest file that the control plane takes.
@@ -101,6 +101,9 @@ pub(super) async fn import(arguments: ImportArguments) -> anyhow::Result<()> {
     let mut answer = client.post_if(&path, Body::Text(content), if_match).await?;
     if target.remote.output == Output::Json {
         return output::json(&answer);
+    }
+    if change::is_change(&answer) {
+        return change::awaits(target.remote.output, &answer);
     }
     let mut differences = match answer["differences"].take() {
         Value::Array(differences) => differences,

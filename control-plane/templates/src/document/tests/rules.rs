@@ -146,7 +146,7 @@ fn slugs_and_versions_have_their_form() {
 #[test]
 fn texts_are_bounded() {
     for (field, limit) in [
-        ("description", limits::DESCRIPTION_BYTES),
+        ("description", limits::VARIABLE_DESCRIPTION_BYTES),
         ("example", limits::TEXT_BYTES),
         ("default", limits::TEXT_BYTES),
         ("pattern", limits::PATTERN_BYTES),

@@ -1,0 +1,100 @@
+//! Lengths and counts in as few bytes as they need: seven bits a byte, the lowest first (LEB128).
+
+use crate::error::DecodeError;
+
+pub(crate) fn write(out: &mut Vec<u8>, mut value: u64) {
+    loop {
+        let [low, ..] = (value & 0x7f).to_le_bytes();
+        value >>= 7;
+        if value == 0 {
+            return out.push(low);
+        }
+        out.push(low | 0x80);
+    }
+}
+
+pub(crate) fn write_signed(out: &mut Vec<u8>, value: i64) {
+    write(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
+}
+
+/// What is left of a row to be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (read, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(read)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (read, rest) = self.0.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(*read)
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    pub(crate) fn number(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0_u64;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                return Err(DecodeError::Malformed("a number of more than 64 bits"));
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::Malformed("a number of more than 64 bits"))
+    }
+
+    pub(crate) fn signed(&mut self) -> Result<i64, DecodeError> {
+        let folded = self.number()?;
+        Ok((folded >> 1).cast_signed() ^ -(folded & 1).cast_signed())
+    }
+
+    /// A count or a length, held against its limit before anything is done with it.
+    pub(crate) fn limited(&mut self, what: &'static str, limit: usize) -> Result<usize, DecodeError> {
+        let claimed = self.number()?;
+        match usize::try_from(claimed) {
+            Ok(count) if count <= limit => Ok(count),
+            _ => Err(DecodeError::TooMany { what, claimed, limit }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_lead_back(unsigned: u64, signed: i64, shift in 0_u32..64) {
+            let mut out = Vec::new();
+            write(&mut out, unsigned >> shift);
+            write_signed(&mut out, signed >> shift);
+            let mut reader = Reader(&out);
+            prop_assert_eq!(reader.number(), Ok(unsigned >> shift));
+            prop_assert_eq!(reader.signed(), Ok(signed >> shift));
+            prop_assert!(reader.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_number_of_more_than_64_bits_is_refused() {
+        assert_eq!(Reader(&[0xff; 11]).number(), Err(DecodeError::Malformed("a number of more than 64 bits")));
+        assert_eq!(Reader(&[0xff; 3]).number(), Err(DecodeError::Truncated));
+    }
+}
