@@ -23,7 +23,6 @@ use crate::config::{RunConfig, duration};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::identity::Identity;
 use crate::lifecycle::Outcome;
-use crate::requests::proxy::ProxyError;
 use crate::sampler::ProgramPid;
 use crate::session::{Link, Session, SessionEvent, text};
 use crate::spool::{DEFAULT_CAPACITY_BYTES, LogSpool, MetricSpool};
@@ -32,7 +31,7 @@ use crate::status::{Report, StatusServer};
 use crate::supervisor::{Program, Signals, Supervisor, Terminal, sleep_until};
 use membership::{Membership, MembershipError};
 use shell::Shell;
-use telemetry::Telemetry;
+use telemetry::{Telemetry, TelemetryError};
 
 /// How long a silent control plane is waited for before the last known good configuration is used. A refusal is not
 /// waited for at all.
@@ -71,7 +70,7 @@ enum RunError {
     #[error(transparent)]
     Membership(#[from] MembershipError),
     #[error(transparent)]
-    Proxy(#[from] ProxyError),
+    Telemetry(#[from] TelemetryError),
     #[error("no configuration within {waited}: {reason}; {cache}")]
     StartTimeout { waited: String, reason: String, cache: String },
 }
@@ -116,7 +115,7 @@ async fn start(mut config: RunConfig) -> Result<Ended, RunError> {
     let supervisor = Supervisor::new(program, config.stop_grace, terminal).map_err(RunError::Signals)?;
     let pid = ProgramPid::default();
     let telemetry = Telemetry::start(&config, pid.clone(), started).await?;
-    let shell = Shell::new(&config, &identity, state, link.clone(), supervisor, pid);
+    let shell = Shell::new(&config, &identity, state, link.clone(), supervisor, pid, telemetry.hints());
     let about = About::new(&config, &identity);
     let status = StatusServer::listen(&config.state_dir)
         .inspect_err(|error| tracing::warn!(%error, "the status command will not work"))
@@ -231,7 +230,10 @@ impl Agent {
             tokio::select! {
                 biased;
                 signal = self.signals.next() => self.shell.signalled(signal, Instant::now()),
-                ended = self.shell.supervisor.ended() => self.shell.ended(ended, Instant::now()),
+                ended = self.shell.supervisor.ended() => {
+                    self.shell.ended(ended, Instant::now());
+                    self.telemetry.program_ended();
+                }
                 Some(event) = self.events.recv() => {
                     if let Some(refusal) = self.hear(event, &mut last_error) {
                         self.rejoin(session, refusal).await?;
@@ -348,6 +350,8 @@ impl Agent {
             program: crate::status::Program::new(self.shell.program, self.shell.lifecycle.restarts()),
             probes: self.shell.probes.statuses().into_iter().map(Into::into).collect(),
             spool: self.link.figures().into(),
+            scrape: self.telemetry.scrape_status(),
+            statsd: self.telemetry.statsd_status(),
         }
     }
 }

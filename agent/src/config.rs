@@ -5,6 +5,7 @@
 mod args;
 pub mod duration;
 mod exec;
+mod observed;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 use args::{Cli, Command, RunArgs};
 pub use args::{LogLevel, Output, PtyMode};
 pub use exec::{ApiToken, ExecConfig, ServerTrust};
+pub use observed::{Observed, ObservedError};
 
 use crate::environment::Inheritance;
 use crate::hardening::Startup;
@@ -55,6 +57,8 @@ pub struct RunConfig {
     pub bake_time: Option<Duration>,
     pub account: Option<Account>,
     pub proxy: Option<ProxyRoute>,
+    /// What the program itself says.
+    pub observed: Observed,
     /// Overrides what the control plane says.
     pub sample_interval: Option<Duration>,
     pub forward_logs: bool,
@@ -125,6 +129,8 @@ pub enum ConfigError {
     NoTrust,
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Observed(#[from] ObservedError),
 }
 
 /// Reads the command line. Help, version and usage errors end the process as clap does: exit code 2 for errors.
@@ -156,6 +162,7 @@ fn compile(args: RunArgs, startup: Startup) -> Result<RunConfig, ConfigError> {
         flush_timeout: args.flush_timeout,
         bake_time: args.bake_time,
         account: Account::resolve(args.user.as_deref(), args.group.as_deref())?,
+        observed: args.observed.compile(args.proxy.is_some())?,
         proxy: args.proxy,
         sample_interval: args.sample_interval,
         forward_logs: !args.no_logs,

@@ -135,6 +135,7 @@ fn prepare(config: &ExecConfig, fetched: &Fetched, content: Environment) -> Resu
         assignments: &config.assignments,
         own: &own,
         env_file: None,
+        hints: &[],
         command: &config.command,
     };
     Prepared::new(fetched.config, content, std::env::vars_os(), &around)

@@ -3,6 +3,8 @@
 //! A Unix socket in the state directory answers every connection with one JSON document and closes. It is reachable by
 //! the directory's owner alone, and still never holds a value of a variable.
 
+mod observed;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,6 +17,8 @@ use outrigger_protocol::message::{ConfigRef, ConfigStatus, ProgramState};
 use outrigger_protocol::probe::{ProbeStatus, ProbeVerdict};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
+
+pub use observed::{ScrapeStatus, StatsdStatus};
 
 use crate::config::Output;
 use crate::session::{Connection, SpoolFigures};
@@ -45,6 +49,12 @@ pub struct Report {
     #[serde(default)]
     pub probes: Vec<Probe>,
     pub spool: Spool,
+    /// Where the program's metrics are asked for.
+    #[serde(default)]
+    pub scrape: Option<ScrapeStatus>,
+    /// Where the program's metrics are heard.
+    #[serde(default)]
+    pub statsd: Option<StatsdStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +195,8 @@ impl Report {
             ),
         );
         row("dropped", format!("{} samples, {} log lines", self.spool.samples_dropped, self.spool.lines_dropped));
+        self.scrape.iter().for_each(|scrape| row("scrape", scrape.words()));
+        self.statsd.iter().for_each(|statsd| row("statsd", statsd.words()));
         table
     }
 
@@ -396,6 +408,23 @@ mod tests {
                 unacknowledged_batches: 5,
                 bytes: 6,
             },
+            scrape: Some(ScrapeStatus {
+                url: "http://127.0.0.1:9090/metrics".into(),
+                answers: 4,
+                failures: 2,
+                last_error: Some("status 404, expected 200".into()),
+                series: 9,
+                malformed: 1,
+                dropped: 0,
+            }),
+            statsd: Some(StatsdStatus {
+                addresses: vec!["127.0.0.1:8125".into()],
+                packets: 3,
+                metrics: 5,
+                malformed: 1,
+                dropped: 0,
+                overruns: 0,
+            }),
         }
     }
 
@@ -408,6 +437,8 @@ mod tests {
             "generation 4: the program ended with exit code 1",
             "running, process 9, 2 restarts",
             "web (readiness, service) failing, failed 7 times in a row: status 503, expected 200 to 399",
+            "http://127.0.0.1:9090/metrics: 2 failures in a row, status 404, expected 200",
+            "127.0.0.1:8125: 3 packets, 5 metrics, 1 lines malformed",
         ] {
             assert!(table.contains(words), "{words} in\n{table}");
         }

@@ -15,6 +15,8 @@ mod exec;
 mod flush;
 #[path = "agent/injection.rs"]
 mod injection;
+#[path = "agent/observed.rs"]
+mod observed;
 #[path = "agent/plane.rs"]
 mod plane;
 #[path = "agent/probes.rs"]

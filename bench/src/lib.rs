@@ -1,9 +1,9 @@
 //! Measures what the product promises, with what ships, and says how far it is from what is possible.
 //!
 //! What flows through: a measurement ([`injection`], [`agent`], [`canary`], [`fleet`], [`reaction`], [`push`], [`policy`],
-//! [`store`], [`codec`]) starts the release binaries as processes of their own, or calls a crate in this one, and returns
-//! [`figure::Figure`]s: what was promised, what came out, and what a peer or the bare operating system needs for the same
-//! in the same run. [`report::Report`] prints them as one table, with the [`machine`] they were taken on.
+//! [`store`], [`keys`], [`codec`]) starts the release binaries as processes of their own, or calls a crate in this one, and
+//! returns [`figure::Figure`]s: what was promised, what came out, and what a peer or the bare operating system needs for
+//! the same in the same run. [`report::Report`] prints them as one table, with the [`machine`] they were taken on.
 //!
 //! The load generator is [`agents`]: thousands of them in this process, each with its own key, certificate and QUIC
 //! connection, on a [`stage`] with a real control plane on loopback.

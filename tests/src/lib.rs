@@ -8,6 +8,7 @@ mod api;
 mod process;
 mod running;
 mod server;
+mod terminal;
 mod wait;
 mod workplace;
 
@@ -15,5 +16,6 @@ pub use api::{Api, Refusal};
 pub use process::{Agent, binary, command_lines, is_running, parent_of, test_program};
 pub use running::Running;
 pub use server::{Addresses, Server, ServerOptions};
+pub use terminal::OnTerminal;
 pub use wait::{PATIENCE, eventually};
 pub use workplace::Workplace;

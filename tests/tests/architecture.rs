@@ -94,7 +94,13 @@ fn pure_crates_have_no_runtime_and_no_io() {
         "socket2",
         "getrandom",
     ];
-    for pure in ["outrigger-scaling", "outrigger-configuration", "outrigger-rollout", "outrigger-templates"] {
+    for pure in [
+        "outrigger-scaling",
+        "outrigger-configuration",
+        "outrigger-rollout",
+        "outrigger-templates",
+        "outrigger-history",
+    ] {
         for dependency in &workspace.normal[pure] {
             assert!(!impure.contains(&dependency.as_str()), "{pure} depends on {dependency}");
         }

@@ -1,18 +1,11 @@
 //! `outrigger demo`, as a newcomer sees it: on a pipe, and on a terminal.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use outrigger_tests::{Workplace, binary, command_lines, eventually};
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use outrigger_tests::{OnTerminal, Workplace, binary, command_lines};
 
 /// What has to have been shown by then is promised for this long.
 const SHOW: Duration = Duration::from_secs(45);
@@ -47,65 +40,17 @@ fn in_45_seconds_it_shows_a_scale_up_a_push_and_a_scale_down_and_leaves_nothing(
     Ok(())
 }
 
-/// A program on a terminal of its own.
-struct OnTerminal {
-    child: Child,
-    keyboard: File,
-    shown: Arc<Mutex<Vec<u8>>>,
-}
-
-impl OnTerminal {
-    fn start(mut command: Command) -> Result<Self> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        tcsetwinsize(&master, Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 })?;
-        let slave = rustix::fs::open(ptsname(&master, Vec::new())?, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
-        let end = || -> Result<OwnedFd> { Ok(slave.try_clone()?) };
-        let child = command.stdin(end()?).stdout(end()?).stderr(end()?).env("TERM", "xterm").spawn()?;
-        let keyboard = File::from(master);
-        let mut screen = keyboard.try_clone()?;
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let writer = Arc::clone(&shown);
-        // Ends with an error when the last program has let go of the terminal.
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = screen.read(&mut buffer) {
-                writer.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..length]);
-            }
-        });
-        Ok(Self { child, keyboard, shown })
-    }
-
-    fn has_shown(&self, text: &str) -> bool {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&shown).contains(text)
-    }
-}
-
-impl Drop for OnTerminal {
-    fn drop(&mut self) {
-        // It may have ended, as it should.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test]
 async fn ctrl_c_on_a_terminal_ends_it_cleanly() -> Result<()> {
     let workplace = Workplace::new()?;
     let data = workplace.data();
     let mut demo = OnTerminal::start(demo(&data))?;
-    eventually("the demo shows its instances", async || Ok(demo.has_shown("RUNNING").then_some(()))).await?;
+    demo.shows("RUNNING").await?;
     // What a terminal in raw mode passes on for ctrl-c.
-    demo.keyboard.write_all(b"\x03")?;
-    let child = &mut demo.child;
-    let ended = Mutex::new(child);
-    let status =
-        eventually("the demo ends", async || Ok(ended.lock().unwrap_or_else(PoisonError::into_inner).try_wait()?))
-            .await?;
+    demo.type_in("\x03")?;
+    let status = demo.ended().await?;
     ensure!(status.success(), "{status}");
-    ensure!(demo.has_shown("stopping: "), "it says what it does");
+    ensure!(demo.shown().contains("stopping: "), "it says what it does");
     ensure!(left_over(&data).is_empty(), "still running: {:?}", left_over(&data));
     Ok(())
 }

@@ -94,7 +94,7 @@ async fn a_template_of_ones_own_is_made_of_an_official_one_changed_and_deleted()
     assert!(fixture.refused(&["create", file])?.contains("there is a template with the id our-flask"));
     assert_eq!(fixture.told(&["show", "our-flask", "--yaml"])?, mine);
 
-    std::fs::write(file, mine.replace("version: 1.0.0", "version: 1.1.0"))?;
+    std::fs::write(file, mine.replace("1.0.0", "1.1.0"))?;
     let updated = fixture.json(&["update", "our-flask", file, "--if-match", "1"])?;
     assert_eq!((&updated["revision"], &updated["version"]), (&json!(2), &json!("1.1.0")));
     assert!(fixture.refused(&["update", "our-flask", file, "--if-match", "1"])?.contains("revision 2"));

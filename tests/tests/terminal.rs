@@ -1,17 +1,8 @@
 //! The agent on a terminal, and secrets in what its program shows.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use anyhow::{Context as _, Result};
-use outrigger_tests::{Agent, Server, ServerOptions, Workplace, binary, eventually};
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use outrigger_tests::{Agent, OnTerminal, Server, ServerOptions, Workplace, binary};
+use rustix::process::Signal;
 use serde_json::json;
 
 const CANARY: &str = "canary-9d27 of the key";
@@ -58,96 +49,13 @@ impl Fixture {
     /// Runs a script on a terminal, in the foreground of a session of its own.
     async fn on_terminal(&self, options: &[&str], script: &str) -> Result<OnTerminal> {
         let token = self.token().await?;
-        // Makes the terminal the controlling one of a new session, and becomes the agent.
-        let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(binary("outrigger-agent")).arg("run");
+        let mut command = OnTerminal::in_session(&binary("outrigger-agent"));
+        command.arg("run");
         command.args(["--control-plane", &self.server.agents_address(), "--flush-timeout", "0s"]).args(options);
         command.arg("--state-dir").arg(self.workplace.path().join(format!("state-{}", &token[token.len() - 8..])));
         command.args(["--", "/bin/sh", "-c", script]).env("OUTRIGGER_JOIN_TOKEN", token);
         OnTerminal::start(command)
     }
-}
-
-/// An agent on a terminal of its own.
-struct OnTerminal {
-    agent: Child,
-    keyboard: File,
-    /// What the agent has as its terminal.
-    far: OwnedFd,
-    name: String,
-    shown: Arc<Mutex<Vec<u8>>>,
-}
-
-impl OnTerminal {
-    fn start(mut command: Command) -> Result<Self> {
-        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        grantpt(&near)?;
-        unlockpt(&near)?;
-        tcsetwinsize(&near, size(40, 120))?;
-        let name = ptsname(&near, Vec::new())?;
-        let far = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
-        let end = || -> Result<OwnedFd> { Ok(far.try_clone()?) };
-        let agent = command.stdin(end()?).stdout(end()?).stderr(Stdio::from(end()?)).env("TERM", "xterm").spawn()?;
-        let keyboard = File::from(near);
-        let mut screen = keyboard.try_clone()?;
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let writer = Arc::clone(&shown);
-        // Ends with an error when the last one has let go of the terminal.
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = screen.read(&mut buffer) {
-                writer.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..length]);
-            }
-        });
-        Ok(Self { agent, keyboard, far, name: name.to_string_lossy().into_owned(), shown })
-    }
-
-    fn shown(&self) -> String {
-        String::from_utf8_lossy(&self.shown.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-
-    async fn shows(&self, text: &str) -> Result<()> {
-        self.shows_times(text, 1).await
-    }
-
-    async fn shows_times(&self, text: &str, times: usize) -> Result<()> {
-        let found = eventually(text, async || Ok((self.shown().matches(text).count() >= times).then_some(()))).await;
-        found.with_context(|| format!("shown: {:?}", self.shown()))
-    }
-
-    fn type_in(&mut self, keys: &str) -> Result<()> {
-        Ok(self.keyboard.write_all(keys.as_bytes())?)
-    }
-
-    fn is_raw(&self) -> Result<bool> {
-        let modes = tcgetattr(&self.far)?.local_modes;
-        Ok(!modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG))
-    }
-
-    async fn exit_code(&mut self) -> Result<Option<i32>> {
-        let agent = Mutex::new(&mut self.agent);
-        let ended = eventually("the agent ends", async || {
-            Ok(agent.lock().unwrap_or_else(PoisonError::into_inner).try_wait()?)
-        });
-        Ok(ended.await?.code())
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(self.agent.id().try_into()?).context("a process")?;
-        Ok(kill_process(pid, signal)?)
-    }
-}
-
-impl Drop for OnTerminal {
-    fn drop(&mut self) {
-        // It may have ended, as it should.
-        let _ = self.agent.kill();
-        let _ = self.agent.wait();
-    }
-}
-
-const fn size(rows: u16, columns: u16) -> Winsize {
-    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 #[tokio::test]
@@ -160,9 +68,9 @@ async fn the_program_has_a_terminal_of_its_own_with_the_size_of_the_agent_s() ->
     terminal.shows("ready").await?;
     let shown = terminal.shown();
     assert!(shown.contains("all\r\n") && shown.contains("40 120\r\n"), "{shown:?}");
-    assert!(!shown.contains(&terminal.name), "another than the agent's own {}: {shown:?}", terminal.name);
+    assert!(!shown.contains(terminal.name()), "another than the agent's own {}: {shown:?}", terminal.name());
     assert!(terminal.is_raw()?, "keys are the program's");
-    tcsetwinsize(&terminal.keyboard, size(50, 100))?;
+    terminal.resize(50, 100)?;
     terminal.shows("50 100").await?;
     terminal.type_in("yes\r")?;
     terminal.shows("answer=yes").await?;
@@ -219,7 +127,7 @@ async fn a_terminal_is_handed_over_when_nothing_is_to_be_read_or_that_is_asked_f
     for options in [&["--no-logs"][..], &["--pty", "never"]] {
         let mut terminal = fixture.on_terminal(options, "tty; echo ready; exec sleep 1000").await?;
         terminal.shows("ready").await?;
-        assert!(terminal.shown().contains(&terminal.name), "{:?}", terminal.shown());
+        assert!(terminal.shown().contains(terminal.name()), "{:?}", terminal.shown());
         assert!(!terminal.is_raw()?);
         terminal.type_in("\x03")?;
         assert_eq!(terminal.exit_code().await?, Some(130));

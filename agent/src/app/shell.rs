@@ -13,7 +13,7 @@ use outrigger_protocol::seal::{SealContext, SealKeyPair};
 use super::output::Output;
 use crate::config::{Assignment, RunConfig};
 use crate::entropy;
-use crate::environment::{self, EnvironmentError, EnvironmentFile, Inheritance, Prepared, Surroundings};
+use crate::environment::{self, EnvironmentError, EnvironmentFile, Hint, Inheritance, Prepared, Surroundings};
 use crate::identity::{Enrollment, Identity};
 use crate::last_good::{self, LastGood, Welcome};
 use crate::lifecycle::{Effect, Lifecycle, Outcome, Rules, StartFailure, Terms};
@@ -35,6 +35,8 @@ struct Ingredients {
     command: Vec<std::ffi::OsString>,
     /// The operator named a file: the program is told of it in any case.
     file_is_named: bool,
+    /// Where the program's metrics are heard.
+    hints: Vec<Hint>,
 }
 
 /// The program's side of the agent.
@@ -68,6 +70,7 @@ impl Shell {
         link: Link,
         supervisor: Supervisor,
         pid: ProgramPid,
+        hints: Vec<Hint>,
     ) -> Self {
         let rules = Rules { restart: config.restart, stop_grace: config.stop_grace };
         Self {
@@ -86,6 +89,7 @@ impl Shell {
                 login: config.account.as_ref().and_then(|account| account.login.clone()),
                 command: config.command.clone(),
                 file_is_named: config.env_file.is_some(),
+                hints,
             },
             file: environment_file(config, identity),
             welcome: None,
@@ -215,6 +219,7 @@ impl Shell {
             assignments: &self.ingredients.assignments,
             own: &own,
             env_file: with_file.then(|| self.file.path()),
+            hints: &self.ingredients.hints,
             command: &self.ingredients.command,
         };
         Prepared::new(offer.config, environment, std::env::vars_os(), &around)

@@ -7,18 +7,31 @@ use outrigger_protocol::time::UnixMillis;
 use tokio::sync::oneshot;
 
 use crate::config::RunConfig;
+use crate::environment::Hint;
 use crate::logs::LogRecords;
 use crate::requests::RequestMeter;
+use crate::requests::mapping::Mapping;
 use crate::requests::proxy::{Proxy, ProxyError, ProxyLimits};
+use crate::requests::scrape::Scraper;
+use crate::requests::statsd::{Statsd, StatsdError};
 use crate::sampler::{ProgramPid, Sampler, SamplerConfig};
 use crate::session::Link;
+use crate::status::{ScrapeStatus, StatsdStatus};
 
 /// Until the control plane says otherwise.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// A control plane that asks for an interval outside of these gets the nearest.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
 
-/// Samples on a fixed beat, and the proxy whose requests are part of them.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TelemetryError {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(transparent)]
+    Statsd(#[from] StatsdError),
+}
+
+/// Samples on a fixed beat, and where the part of them comes from that is about requests.
 #[derive(Debug)]
 pub(super) struct Telemetry {
     interval: Duration,
@@ -31,13 +44,15 @@ pub(super) struct Telemetry {
     sampler: Option<Sampler>,
     requests: Option<RequestMeter>,
     stop_proxy: Option<oneshot::Sender<()>>,
+    scraper: Option<Scraper>,
+    statsd: Option<Statsd>,
     /// The program has printed something.
     program_spoke: bool,
 }
 
 impl Telemetry {
-    /// Binds the proxy, when there is to be one, before the program is started: what listens may be relied on.
-    pub(super) async fn start(config: &RunConfig, pid: ProgramPid, now: Instant) -> Result<Self, ProxyError> {
+    /// Binds what is to listen before the program is started: it may be relied on.
+    pub(super) async fn start(config: &RunConfig, pid: ProgramPid, now: Instant) -> Result<Self, TelemetryError> {
         let interval = config.sample_interval.unwrap_or(DEFAULT_INTERVAL);
         let mut telemetry = Self {
             interval,
@@ -48,6 +63,8 @@ impl Telemetry {
             sampler: None,
             requests: None,
             stop_proxy: None,
+            scraper: None,
+            statsd: None,
             program_spoke: false,
         };
         if let Some(route) = config.proxy {
@@ -60,6 +77,17 @@ impl Telemetry {
                 let _ = stopped.await;
             }));
         }
+        let proxied = config.proxy.is_some();
+        let observed = &config.observed;
+        if !observed.statsd.is_empty() {
+            let mapping = Mapping::of_statsd(&observed.rules, proxied);
+            telemetry.statsd = Some(Statsd::listen(&observed.statsd, mapping, config.account.as_ref()).await?);
+        }
+        if let Some(scrape) = &observed.scrape {
+            let mapping = Mapping::of_scrape(&observed.rules, proxied);
+            let pid = telemetry.pid.clone();
+            telemetry.scraper = Some(Scraper::start(scrape, mapping, pid, telemetry.due, interval));
+        }
         Ok(telemetry)
     }
 
@@ -69,7 +97,35 @@ impl Telemetry {
         if !self.is_fixed && interval != self.interval {
             self.interval = interval;
             self.due = now + interval;
+            self.announce();
         }
+    }
+
+    /// Tells when the next sample is taken, for what has to be there by then.
+    fn announce(&self) {
+        if let Some(scraper) = &self.scraper {
+            scraper.expect(self.due, self.interval);
+        }
+    }
+
+    /// What the program is told about where its metrics are heard.
+    pub(super) fn hints(&self) -> Vec<Hint> {
+        self.statsd.as_ref().map(Statsd::hints).unwrap_or_default()
+    }
+
+    /// What the program said of its state holds no longer.
+    pub(super) fn program_ended(&self) {
+        if let Some(statsd) = &self.statsd {
+            statsd.program_ended();
+        }
+    }
+
+    pub(super) fn scrape_status(&self) -> Option<ScrapeStatus> {
+        self.scraper.as_ref().map(|scraper| ScrapeStatus::new(scraper.url(), scraper.figures()))
+    }
+
+    pub(super) fn statsd_status(&self) -> Option<StatsdStatus> {
+        self.statsd.as_ref().map(|statsd| StatsdStatus::new(statsd.addresses(), statsd.figures()))
     }
 
     /// When the next sample is due.
@@ -81,8 +137,15 @@ impl Telemetry {
     pub(super) fn sample(&mut self, link: &Link, now: Instant) {
         let sampler = self.sampler.get_or_insert_with(|| Sampler::new(SamplerConfig::new(self.pid.clone())));
         let mut sample = sampler.sample(UnixMillis::now(), now);
+        let elapsed = now.saturating_duration_since(self.last);
         if let Some(requests) = &self.requests {
-            requests.take(now.saturating_duration_since(self.last), &mut sample);
+            requests.take(elapsed, &mut sample);
+        }
+        if let Some(scraper) = &self.scraper {
+            scraper.take(&mut sample);
+        }
+        if let Some(statsd) = &self.statsd {
+            statsd.take(elapsed, now, &mut sample);
         }
         link.push_sample(sample);
         self.last = now;
@@ -91,6 +154,7 @@ impl Telemetry {
         if self.due <= now {
             self.due = now + self.interval;
         }
+        self.announce();
     }
 
     /// Hands log lines to the spool.

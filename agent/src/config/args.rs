@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exec::{self, ExecArgs};
+use super::observed::ObservedArgs;
 use super::{Assignment, ProxyRoute, duration};
 use crate::environment::Inherit;
 use crate::supervisor::RestartPolicy;
@@ -147,6 +148,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "LISTEN=UPSTREAM", help_heading = "Observation")]
     pub proxy: Option<ProxyRoute>,
 
+    #[command(flatten)]
+    pub observed: ObservedArgs,
+
     /// How often to sample. [default: what the control plane says]
     #[arg(long, value_name = "TIME", value_parser = sample_interval, help_heading = "Observation")]
     pub sample_interval: Option<Duration>,
@@ -260,7 +264,7 @@ pub(super) fn host_port(text: &str) -> Result<String, String> {
     if well_formed { Ok(text.to_owned()) } else { Err("expected HOST:PORT, for example 127.0.0.1:7701".to_owned()) }
 }
 
-fn sample_interval(text: &str) -> Result<Duration, String> {
+pub(super) fn sample_interval(text: &str) -> Result<Duration, String> {
     let interval = duration::parse(text).map_err(|error| error.to_string())?;
     let sensible = SAMPLE_INTERVALS.0..=SAMPLE_INTERVALS.1;
     if sensible.contains(&interval) { Ok(interval) } else { Err("expected 100ms to 1h".to_owned()) }

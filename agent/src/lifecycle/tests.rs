@@ -50,6 +50,7 @@ fn prepared_with(generation: u64, variables: &[(&str, &str)]) -> Rc<Prepared> {
         assignments: &[],
         own: &[],
         env_file: None,
+        hints: &[],
         command: &["true".into()],
     };
     let nothing: [(OsString, OsString); 0] = [];

@@ -35,6 +35,7 @@ fn environment(variables: &[(&str, &str)]) -> Prepared {
         assignments: &[],
         own: &[],
         env_file: None,
+        hints: &[],
         command: &["true".into()],
     };
     Prepared::new(ConfigRef { generation: 1, hash: source.hash() }, source, [], &around).expect("it fits")

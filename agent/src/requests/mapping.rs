@@ -20,7 +20,7 @@ pub const RULES: usize = 64;
 /// What a rule's series become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// One of [`FILLABLE`].
+    /// One that a program can say by itself.
     Known(Metric),
     /// The histogram that percentiles come from.
     ResponseTime,
@@ -31,8 +31,7 @@ pub enum Target {
 }
 
 /// The metrics that a program can say by itself, beside `response_time`.
-const FILLABLE: [Metric; 4] =
-    [Metric::Requests, Metric::RequestErrors, Metric::RequestsInFlight, Metric::QueueDepth];
+const FILLABLE: [Metric; 4] = [Metric::Requests, Metric::RequestErrors, Metric::RequestsInFlight, Metric::QueueDepth];
 const RESPONSE_TIME: &str = "response_time";
 
 /// `[NAME=]SELECTOR`.
@@ -51,7 +50,9 @@ pub enum ParseRuleError {
          requests_in_flight, response_time, queue_depth, and those of your own"
     )]
     NotFillable(Metric),
-    #[error("`{0}` is no name of a metric: expected 1 to {METRIC_NAME_BYTES} letters, digits, `_`, `.`, `-`, `:` or `/`")]
+    #[error(
+        "`{0}` is no name of a metric: expected 1 to {METRIC_NAME_BYTES} letters, digits, `_`, `.`, `-`, `:` or `/`"
+    )]
     Name(String),
 }
 
@@ -91,7 +92,11 @@ fn target(name: &str) -> Result<Target, ParseRuleError> {
         return Ok(Target::ResponseTime);
     }
     if let Ok(metric) = name.parse::<Metric>() {
-        return if FILLABLE.contains(&metric) { Ok(Target::Known(metric)) } else { Err(ParseRuleError::NotFillable(metric)) };
+        return if FILLABLE.contains(&metric) {
+            Ok(Target::Known(metric))
+        } else {
+            Err(ParseRuleError::NotFillable(metric))
+        };
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | ':' | '/');
     if name.is_empty() || name.len() > METRIC_NAME_BYTES || !name.chars().all(is_plain) {
@@ -165,9 +170,15 @@ mod tests {
 
     #[test]
     fn a_rule_is_a_name_and_a_selector_or_a_selector_alone() {
-        assert_eq!(rule("queue_depth=jobs{state=\"waiting\"}").map(|rule| rule.target), Ok(Target::Known(Metric::QueueDepth)));
+        assert_eq!(
+            rule("queue_depth=jobs{state=\"waiting\"}").map(|rule| rule.target),
+            Ok(Target::Known(Metric::QueueDepth))
+        );
         assert_eq!(rule("response_time=http.request").map(|rule| rule.target), Ok(Target::ResponseTime));
-        assert_eq!(rule("mail.waiting=jobs{queue=mail}").map(|rule| rule.target), Ok(Target::Named("mail.waiting".into())));
+        assert_eq!(
+            rule("mail.waiting=jobs{queue=mail}").map(|rule| rule.target),
+            Ok(Target::Named("mail.waiting".into()))
+        );
         assert_eq!(rule("jobs{queue=mail}").map(|rule| rule.target), Ok(Target::Own));
     }
 

@@ -1,6 +1,5 @@
 //! What one source has to say for one sample.
 
-use outrigger_protocol::histogram::LatencyHistogram;
 use outrigger_protocol::limits::{CUSTOM_METRICS_PER_SAMPLE, METRIC_NAME_BYTES};
 use outrigger_protocol::metric::Metric;
 use outrigger_protocol::sample::Sample;

@@ -108,6 +108,7 @@ impl Scraper {
             program,
             shared: Arc::clone(&shared),
             before: None,
+            loss_told: false,
         };
         tokio::spawn(task.run(heard));
         Self { url: config.url.to_string(), shared, beats }
@@ -151,6 +152,7 @@ struct Task {
     program: ProgramPid,
     shared: Arc<Mutex<Shared>>,
     before: Option<(Seen, Instant)>,
+    loss_told: bool,
 }
 
 impl Task {
@@ -170,9 +172,10 @@ impl Task {
                         Err(_) => return,
                     },
                 }
-                if self.program.pid().is_some() {
-                    last = Some(Instant::now());
-                    self.ask().await;
+                let began = Instant::now();
+                // Who does not answer is asked again before the next sample: it may only be starting.
+                if self.program.pid().is_some() && self.ask(began).await {
+                    last = Some(began);
                 }
             }
             if beats.changed().await.is_err() {
@@ -181,14 +184,19 @@ impl Task {
         }
     }
 
-    async fn ask(&mut self) {
-        let began = Instant::now();
+    /// Returns whether there was an answer.
+    async fn ask(&mut self, began: Instant) -> bool {
         let asked = fetch::fetch(&self.url, &self.lookup, &self.mapping, &self.hashes);
-        match timeout(TIMEOUT, asked).await {
-            Ok(Ok(seen)) => self.answered(seen, began),
-            Ok(Err(error)) => self.failed(text(&error)),
-            Err(_elapsed) => self.failed(format!("no answer within {}", duration::display(TIMEOUT))),
-        }
+        let error = match timeout(TIMEOUT, asked).await {
+            Ok(Ok(seen)) => {
+                self.answered(seen, began);
+                return true;
+            }
+            Ok(Err(error)) => text(&error),
+            Err(_elapsed) => format!("no answer within {}", duration::display(TIMEOUT)),
+        };
+        self.failed(error);
+        false
     }
 
     fn answered(&mut self, seen: Seen, at: Instant) {
@@ -203,7 +211,7 @@ impl Task {
             tracing::info!(url = %self.url, "the program's metrics are there again");
         }
         let dropped = seen.dropped + reading.dropped();
-        if dropped > 0 && shared.figures.dropped == 0 {
+        if dropped > 0 && !std::mem::replace(&mut self.loss_told, true) {
             tracing::warn!(url = %self.url, dropped, "the program has more metrics than are kept: some are dropped");
         }
         shared.figures = ScrapeFigures {

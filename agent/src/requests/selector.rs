@@ -188,7 +188,9 @@ mod tests {
     fn a_name_may_hold_stars() {
         let takes = |pattern: &str, name: &str| pattern.parse::<Selector>().expect("a selector").takes_name(name);
         assert!(takes("jobs", "jobs") && !takes("jobs", "jobs_done") && !takes("jobs", "job"));
-        assert!(takes("*gunicorn.requests", "gunicorn.requests") && takes("*gunicorn.requests", "app.gunicorn.requests"));
+        assert!(
+            takes("*gunicorn.requests", "gunicorn.requests") && takes("*gunicorn.requests", "app.gunicorn.requests")
+        );
         assert!(takes("app_*_total", "app_a_total_b_total") && !takes("app_*_total", "app_total"));
         assert!(takes("*", "") && takes("a**", "a"));
     }

@@ -1,8 +1,8 @@
 //! Counts of which only bounds are known, as a [`LatencyHistogram`].
 //!
 //! A program's own histogram says "17 answers took between 250 and 500 ms". They are spread evenly over the finer
-//! buckets in between, as Prometheus' `histogram_quantile` does when it interpolates. No count is lost or made
-//! up by rounding: it is the running total that is rounded.
+//! buckets in between, as Prometheus' `histogram_quantile` does when it interpolates. A count is where the running total
+//! has become a whole one: so none is lost or made up by rounding, and a few counts have the quantiles that many have.
 
 use outrigger_protocol::histogram::{BUCKETS, LatencyHistogram};
 
@@ -72,11 +72,15 @@ impl Spread {
     /// All of it; a sum that these durations cannot have is brought to the nearest that they can.
     #[must_use]
     pub fn finish(&self) -> LatencyHistogram {
+        let total: f64 = self.weights.iter().sum();
+        // What adding up fractions may lose.
+        let slack = 1e-9 * (1.0 + total);
         let (mut reached, mut told) = (0.0, 0_u64);
         let mut buckets: Vec<(u8, u32)> = Vec::new();
         for (bucket, weight) in self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
             reached += weight;
-            let through = whole(reached);
+            let is_all = total - reached <= slack;
+            let through = if is_all { whole(total.round()) } else { whole(reached + slack) };
             let count = u32::try_from(through.saturating_sub(told)).unwrap_or(u32::MAX);
             told = told.max(through);
             if let (Ok(bucket), true) = (u8::try_from(bucket), count > 0) {
@@ -88,7 +92,7 @@ impl Spread {
         };
         let min_us = within(usize::from(*first), self.low);
         let max_us = within(usize::from(*last), self.high).max(min_us);
-        LatencyHistogram::from_parts(&buckets, whole(self.sum), min_us, max_us).unwrap_or_default()
+        LatencyHistogram::from_parts(&buckets, whole(self.sum.round()), min_us, max_us).unwrap_or_default()
     }
 }
 
@@ -105,7 +109,7 @@ const fn microsecond(us: f64) -> u32 {
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, which is what is meant")]
 fn whole(count: f64) -> u64 {
-    count.round() as u64
+    count as u64
 }
 
 const fn bucket_of(us: u32) -> usize {
@@ -168,6 +172,17 @@ mod tests {
     }
 
     #[test]
+    fn a_few_counts_have_the_quantiles_of_many() {
+        for count in [5.0, 50.0, 5e6] {
+            let mut spread = Spread::default();
+            spread.add(0.0, 100_000.0, count);
+            spread.add(100_000.0, 200_000.0, count);
+            let found = quantile_ms(&spread.finish(), 0.5);
+            assert!((99.9..107.0).contains(&found), "{found} of {count}");
+        }
+    }
+
+    #[test]
     fn a_point_stays_a_point() {
         let mut spread = Spread::default();
         spread.add(12_345.0, 12_345.0, 7.0);
@@ -191,7 +206,9 @@ mod tests {
     #[test]
     fn nonsense_counts_nothing() {
         let mut spread = Spread::default();
-        for (from, to, count) in [(f64::NAN, 1.0, 1.0), (0.0, 1.0, f64::NAN), (0.0, 1.0, -5.0), (0.0, 1.0, f64::INFINITY)] {
+        for (from, to, count) in
+            [(f64::NAN, 1.0, 1.0), (0.0, 1.0, f64::NAN), (0.0, 1.0, -5.0), (0.0, 1.0, f64::INFINITY)]
+        {
             spread.add(from, to, count);
         }
         assert!(spread.finish().is_empty());

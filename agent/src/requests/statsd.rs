@@ -197,7 +197,8 @@ mod tests {
     use outrigger_protocol::time::UnixMillis;
 
     async fn listening(addresses: &[&str]) -> Statsd {
-        let addresses: Vec<StatsdAddress> = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+        let addresses: Vec<StatsdAddress> =
+            addresses.iter().map(|address| address.parse().expect("an address")).collect();
         let rules = ["*".parse().expect("a rule")];
         Statsd::listen(&addresses, Mapping::of_statsd(&rules, false), None).await.expect("listening")
     }

@@ -169,11 +169,14 @@ rows! {
     tenant dependent(project: ProjectId, environment: EnvironmentId, id: EnvironmentId) = "environment-dependent";
     tenant changes() = "change";
     tenant change(id: ChangeId) = "change";
+    tenant all_open_changes() = "change-open";
     tenant open_changes(environment: EnvironmentId) = "change-open";
     tenant open_change(environment: EnvironmentId, id: ChangeId) = "change-open";
     tenant change_values(id: ChangeId) = "change-value";
     tenant generations(environment: EnvironmentId) = "generation";
+    tenant all_variables() = "variable";
     tenant variables(environment: EnvironmentId) = "variable";
+    tenant all_old_variables() = "variable-old";
     tenant old_variables(environment: EnvironmentId) = "variable-old";
     tenant deployments() = DEPLOYMENT;
     tenant deployment(id: DeploymentId) = DEPLOYMENT;

@@ -14,7 +14,7 @@
 //! | viewer | read, except secrets |
 //! | developer | change variables, deployments, join tokens, policies, templates; run a program with an environment |
 //! | admin | create, change and delete projects and environments, reveal secrets, revoke agents |
-//! | owner | as admin; the operator and the control plane act as owners |
+//! | owner | as admin, and publish a change that somebody else should approve; the operator and the control plane act as owners |
 //!
 //! **One transaction per mutation.** What changes, the entry of the audit log that tells of it, and the result that an
 //! idempotency key stands for are committed together or not at all (`mutation.rs`). What a mutation has read, it
@@ -25,7 +25,12 @@
 //! **Environments among themselves.** One may extend another and refer to others; what that comes to is the pure crate
 //! `outrigger-configuration`'s to say. A change is published together with every environment that depends on what is
 //! changed, in the same transaction, or refused when one of them could not be put together any more
-//! (`variables/publish.rs`). So what is delivered is always what the newest generation says, whoever changed what.
+//! (`variables/publish.rs`). So what is delivered is always what the newest generation says, whoever changed what. A rollout
+//! that fails goes back to a whole generation, inherited values included (`variables/restore.rs`).
+//!
+//! **Approval.** An environment may be protected from changes of a risk, which then somebody else than their author has
+//! to approve. That is judged where everything is published, of everything that would be different
+//! (`variables/approval.rs`); whoever writes gets [`CatalogError::AwaitsApproval`] and a change request.
 //!
 //! **Secrets.** A variable that is marked secret, or is so by its kind, is sealed under its project's data key for its
 //! exact place (organisation, project, environment, name, generation, key). Data keys are wrapped by the master key,
@@ -33,7 +38,8 @@
 //! database, and never makes up for a missing one. Keys of both kinds are replaced while everything goes on
 //! (`rotation.rs`); what is sealed is committed only while the key that it is sealed under is the one to be used.
 //!
-//! What must never be true: a plaintext secret in a row, an error or an audit entry; a change without its audit entry;
+//! What must never be true: a plaintext secret in a row, an error or an audit entry; a protected environment that is
+//! different without a second person, but for an owner who has said why; a change without its audit entry;
 //! a generation of an environment that is used twice or goes back; one whose content hash is not that of what it is put
 //! together from; an effect on the outside that was not written down
 //! first.

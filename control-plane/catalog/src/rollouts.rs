@@ -308,7 +308,6 @@ mod tests {
         let snapshot = largest(&"connection refused ".repeat(13));
         let id = RolloutId::generate();
         let bytes = encoded(id, &snapshot).unwrap();
-        eprintln!("SIZE {}", bytes.len());
         let read: RolloutStateRow = decode(&bytes).unwrap();
         assert_eq!(read, RolloutStateRow { rollout: id, snapshot }, "in {} bytes", bytes.len());
     }

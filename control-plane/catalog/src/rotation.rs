@@ -39,8 +39,8 @@ use crate::keys;
 use crate::model::{Actor, KeyKind, Rotation, Subject};
 use crate::record::{self, RotationRow};
 
-/// Rows that are sealed anew by one transaction: a few milliseconds of the writer's time.
-const ROWS_AT_ONCE: usize = 128;
+/// Rows that are sealed anew by one transaction: two milliseconds of a core, which is what a reader may have to wait for.
+const ROWS_AT_ONCE: usize = 64;
 /// Their bytes, well below what a transaction may have. One row is taken however large it is.
 const BYTES_AT_ONCE: usize = 512 * 1024;
 /// Stretches without anything to do that one step passes by, before it notes down how far it is.

@@ -16,6 +16,7 @@
 //! - The `reconciler` brings back what a crash interrupted, replaces what died, and clears away what nobody wants.
 //! - The `lifecycle` starts and stops deployments; `rollouts` take new configuration to them.
 //! - `policies` holds the components that were compiled.
+//! - `rotation` replaces keys in the background.
 //!
 //! What must never be true: an effect on the outside that was not written down first; two looks at one deployment at
 //! the same time; a panic, a fault or a slow policy of one deployment that another one notices; a queue that grows with

@@ -1,8 +1,8 @@
 //! Carries out the rotations of keys that were begun, a little at a time.
 //!
 //! How far one is stands in the catalog, in the transaction of what was done: whoever comes next goes on from there. The
-//! pauses are others' turn. After each step it rests for as long as the step took, so that at most half of a core and of
-//! the writer's time goes into a rotation, on a slow disk as on a fast one.
+//! pauses are others' turn. After each step it rests for twice as long as the step took, so that at most a third of a core
+//! and of the writer's time goes into a rotation, on a slow disk as on a fast one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use crate::core::Core;
 
+/// How much longer it rests than it works.
+const REST: u32 = 2;
 /// The shortest rest between two steps.
 const SHORTEST_REST: Duration = Duration::from_millis(2);
 /// The longest: a disk that stalls once does not stall the rotation.
@@ -55,13 +57,16 @@ async fn work_off(catalog: &Catalog) -> Result<(), CatalogError> {
 }
 
 async fn finish(catalog: &Catalog, kind: KeyKind) -> Result<(), CatalogError> {
-    tracing::info!(?kind, "replacing a key");
+    match kind {
+        KeyKind::Data { organization, project } => tracing::info!(%organization, %project, "replacing a data key"),
+        KeyKind::Master => tracing::info!("replacing the master key"),
+    }
     loop {
         let began = Instant::now();
         if catalog.advance_rotation(kind).await? == RotationStep::Done {
             return Ok(());
         }
-        tokio::time::sleep(began.elapsed().clamp(SHORTEST_REST, LONGEST_REST)).await;
+        tokio::time::sleep((REST * began.elapsed()).clamp(SHORTEST_REST, LONGEST_REST)).await;
     }
 }
 

@@ -105,6 +105,19 @@ impl Block {
         Ok(())
     }
 
+    /// Some of its samples, by their places, which ascend; none when there are none.
+    pub(crate) fn only(&self, rows: &[usize]) -> Option<Self> {
+        let mut block =
+            Self::new(self.source, rows.iter().filter_map(|row| self.times.get(*row)).copied().collect()).ok()?;
+        for (key, values) in &self.columns {
+            block.insert(key.clone(), rows.iter().filter_map(|row| values.get(*row)).copied().collect()).ok()?;
+        }
+        if let Some(latency) = &self.latency {
+            block.insert_latency(rows.iter().filter_map(|row| latency.get(*row)).cloned().collect()).ok()?;
+        }
+        Some(block)
+    }
+
     #[must_use]
     pub const fn source(&self) -> SourceId {
         self.source

@@ -50,7 +50,7 @@ impl Bit {
         let set = i32::from(self.set);
         let target = if bit { 65_535 } else { 0 };
         let step = (i64::from(target - set) * i64::from(WEIGHTS[usize::from(self.seen)])) >> 16;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to sixteen bits")]
+        #[allow(clippy::cast_possible_truncation, reason = "clamped to sixteen bits")]
         {
             self.set = (set + step as i32).clamp(Self::LEAST, Self::MOST) as u16;
         }

@@ -1,10 +1,4 @@
-//! One column of numbers: values at the times of its block, some of which may be absent.
-//!
-//! ```text
-//! head      bits 0-1 form, bit 2 some values are absent, bits 3-4 memory, bits 5-7 zero
-//! constant  exponent u8, mantissa varint          exponent 255: eight bytes, the value itself
-//! others    [exponent u8], start varint, factor varint, stream
-//! ```
+//! One column of numbers: values at the times of its block, some of which may be absent ([layout](crate::row)).
 //!
 //! Numbers that come from counters and clocks are decimal: 12.34 is the mantissa 1234 with the exponent 2. Mantissas are
 //! what is coded, as `start + n · factor`, where the factor is the largest that all of them have (4,096 for memory).
@@ -88,7 +82,8 @@ struct Plan {
 
 impl Plan {
     fn new(scale: Option<Scale>, gaps: bool, present: &[f64]) -> Self {
-        let whole = |value: &f64| scale.map_or_else(|| decimal::ordered(value.to_bits()), |scale| scale.mantissa(*value));
+        let whole =
+            |value: &f64| scale.map_or_else(|| decimal::ordered(value.to_bits()), |scale| scale.mantissa(*value));
         let start = present.first().map_or(0, whole);
         let factor = if scale.is_some() {
             let common = present.iter().map(whole).fold(0, |common, n| divisor(common, (n - start).unsigned_abs()));

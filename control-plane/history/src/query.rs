@@ -133,7 +133,6 @@ pub fn series(
     Ok(steps.into_iter().map(|step| step.map(|rollup| told(aggregate, &rollup))).collect())
 }
 
-#[allow(clippy::cast_precision_loss, reason = "no step has 2^53 samples")]
 fn told(aggregate: Aggregate, rollup: &Rollup) -> f64 {
     match aggregate {
         Aggregate::Avg => rollup.mean(),
@@ -155,7 +154,6 @@ struct Growth {
 
 /// Growth over the time in which it was watched: from the sample before the step, unless it is too long ago, through the
 /// last one in it.
-#[allow(clippy::cast_precision_loss, reason = "milliseconds of a range that has an answer")]
 fn rates(grid: &Grid, points: Points<impl IntoIterator<Item = (UnixMillis, Rollup)>>) -> Vec<Option<f64>> {
     let interval = u64::try_from(points.interval.as_millis()).unwrap_or(u64::MAX);
     let bridged = interval.saturating_mul(BRIDGED);

@@ -2,7 +2,8 @@
 //!
 //! The newest of all are kept as they are, in the order of their times, and late ones are sorted in among them. Older ones
 //! are sealed: compressed as the rows on disk are, a few bytes a minute for a series that does not change. Both are
-//! bounded, and the oldest sealed samples make room.
+//! bounded, and the oldest sealed samples make room: what is to last has to be cut before. Times are taken as they come;
+//! to hold them against a clock is the caller's.
 //!
 //! ```text
 //!   push ─▶ [ open: late samples find their place ] ─▶ [ sealed ][ sealed ][ sealed ] ─▶ forgotten
@@ -10,6 +11,7 @@
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use outrigger_protocol::histogram::LatencyHistogram;
 use outrigger_protocol::time::UnixMillis;
@@ -17,24 +19,30 @@ use outrigger_protocol::time::UnixMillis;
 use crate::block::Block;
 use crate::error::DecodeError;
 use crate::limits;
-use crate::pack::Packer;
+use crate::pack;
 use crate::row::Row;
 use crate::series::{ColumnKey, Field, MetricName, SourceId};
 
+/// Samples that are open, and metrics, at most: what is sealed then stays within a row, however busy.
+const MOST: usize = 1_024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingConfig {
-    /// Samples that are kept open: a sample that is older than all of them is too late. At least two.
+    /// Samples that are kept open: a sample that is older than all of them is too late. At least two. When there are
+    /// more, the older half is sealed.
     pub open: usize,
-    /// Bytes of sealed samples that are kept.
+    /// How long sealed samples are kept, and in how many bytes at most.
+    pub span: Duration,
     pub sealed_bytes: usize,
     /// Metrics; further ones are left out.
     pub metrics: usize,
 }
 
 impl Default for RingConfig {
-    /// A minute for late samples, and about ten busy minutes or some hours of idleness behind it.
+    /// Half a minute for late samples, and an hour behind it, or as much of it as a busy source has in 32 KiB: about
+    /// twenty minutes of a dozen metrics. An idle source takes a few KiB.
     fn default() -> Self {
-        Self { open: 64, sealed_bytes: 16 << 10, metrics: 64 }
+        Self { open: 64, span: Duration::from_secs(3_600), sealed_bytes: 32 << 10, metrics: 64 }
     }
 }
 
@@ -76,14 +84,15 @@ struct Open {
 struct Sealed {
     from: UnixMillis,
     to: UnixMillis,
-    saved: bool,
+    /// Which of its samples no journal has.
+    unsaved: Vec<usize>,
     row: Vec<u8>,
 }
 
 impl Ring {
     #[must_use]
     pub fn new(source: SourceId, config: RingConfig) -> Self {
-        let config = RingConfig { open: config.open.clamp(2, limits::SAMPLES), ..config };
+        let config = RingConfig { open: config.open.clamp(2, MOST), metrics: config.metrics.min(MOST), ..config };
         Self {
             source,
             config,
@@ -97,12 +106,7 @@ impl Ring {
 
     /// Takes in one sample. Values that are NaN are absent; a name that is too long, or a metric above the limit, is left
     /// out and counted.
-    pub fn push(
-        &mut self,
-        at: UnixMillis,
-        values: &[(MetricName, f64)],
-        latency: Option<&LatencyHistogram>,
-    ) -> Pushed {
+    pub fn push(&mut self, at: UnixMillis, values: &[(MetricName, f64)], latency: Option<&LatencyHistogram>) -> Pushed {
         self.place(at, values, latency, false)
     }
 
@@ -166,22 +170,18 @@ impl Ring {
     }
 
     fn seal(&mut self, samples: usize) {
-        let Some((block, saved)) = self.open.take(self.source, samples) else { return };
+        let Some((block, unsaved)) = self.open.take(self.source, samples) else { return };
         let (from, to) = (block.times()[0], block.times()[block.times().len() - 1]);
         self.sealed_until = Some(to);
-        let mut packer = Packer::new(limits::ROW_BYTES);
-        // One block is in order with itself; a block of so few samples is one row.
-        if packer.push(&block).is_err() {
-            return;
-        }
-        for row in packer.finish() {
-            self.sealed_bytes += row.bytes.len();
-            self.sealed.push_back(Sealed { from, to, saved, row: row.bytes });
-        }
-        while self.sealed_bytes > self.config.sealed_bytes
-            && let Some(oldest) = self.sealed.pop_front()
+        let row = pack::single(&block);
+        self.sealed_bytes += row.len();
+        self.sealed.push_back(Sealed { from, to, unsaved, row });
+        let horizon = to.saturating_sub(self.config.span);
+        while let Some(oldest) = self.sealed.front()
+            && (self.sealed_bytes > self.config.sealed_bytes || oldest.to < horizon)
         {
             self.sealed_bytes -= oldest.row.len();
+            self.sealed.pop_front();
         }
     }
 
@@ -192,9 +192,9 @@ impl Ring {
     /// None but a fault of memory: the rows are this ring's own.
     pub fn unsaved(&mut self) -> Result<Vec<Block>, DecodeError> {
         let mut blocks = Vec::new();
-        for sealed in self.sealed.iter_mut().filter(|sealed| !sealed.saved) {
-            blocks.extend(block_of(self.source, &sealed.row)?);
-            sealed.saved = true;
+        for sealed in self.sealed.iter_mut().filter(|sealed| !sealed.unsaved.is_empty()) {
+            let whole = block_of(self.source, &sealed.row)?;
+            blocks.extend(whole.and_then(|whole| whole.only(&std::mem::take(&mut sealed.unsaved))));
         }
         blocks.extend(self.open.copy(self.source, |row, open| !open.saved[row]));
         self.open.saved.fill(true);
@@ -213,11 +213,12 @@ impl Ring {
                 break;
             }
             let Some(block) = block_of(self.source, &sealed.row)? else { continue };
-            // What is too large for one block begins another.
-            let fits = |last: &mut &mut Block| last.times().len() + block.times().len() <= limits::SAMPLES;
-            match blocks.last_mut().filter(fits) {
-                Some(last) => last.append(block).map_err(|_| DecodeError::Malformed("sealed out of order"))?,
-                None => blocks.push(block),
+            // What is too much for one block begins another.
+            match blocks.last_mut() {
+                Some(last) if last.times().len() + block.times().len() <= limits::SAMPLES => {
+                    last.append(block).map_err(|_| DecodeError::Malformed("sealed out of order"))?;
+                }
+                _ => blocks.push(block),
             }
         }
         Ok(blocks)
@@ -317,17 +318,18 @@ impl Open {
         Some(block)
     }
 
-    /// Takes out the oldest samples, and tells whether all of them were saved.
-    fn take(&mut self, source: SourceId, samples: usize) -> Option<(Block, bool)> {
+    /// Takes out the oldest samples, and tells which of them are not saved.
+    fn take(&mut self, source: SourceId, samples: usize) -> Option<(Block, Vec<usize>)> {
         let block = self.copy(source, |row, _| row < samples)?;
         self.times.drain(..samples);
         self.latency.drain(..samples);
-        let saved = self.saved.drain(..samples).all(|saved| saved);
+        let saved = self.saved.drain(..samples).enumerate();
+        let unsaved = saved.filter(|(_, saved)| !saved).map(|(row, _)| row).collect();
         for values in self.columns.values_mut() {
             values.drain(..samples);
         }
         // Metrics that went silent make room for others.
         self.columns.retain(|_, values| values.iter().any(|value| !value.is_nan()));
-        Some((block, saved))
+        Some((block, unsaved))
     }
 }

@@ -38,18 +38,25 @@ impl Rollup {
     #[must_use]
     pub fn of(value: f64) -> Option<Self> {
         let present = !value.is_nan();
-        present.then_some(Self { min: value, max: value, sum: value, count: 1, first: value, last: value, increase: 0.0 })
+        present.then_some(Self {
+            min: value,
+            max: value,
+            sum: value,
+            count: 1,
+            first: value,
+            last: value,
+            increase: 0.0,
+        })
     }
 
     /// The mean of the samples.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "a roll-up of 2^53 samples would take 285 million years")]
     pub fn mean(&self) -> f64 {
         self.sum / self.count as f64
     }
 
     /// The fields in the order of the columns, and back. A roll-up of a gauge does not keep its first value.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a count")]
+    #[allow(clippy::cast_possible_truncation, reason = "checked to be a count")]
     pub(crate) fn from_columns(columns: [f64; 7], kind: Kind) -> Option<Self> {
         let [min, max, sum, last, count, first, increase] = columns;
         let counted = (1.0..=9_007_199_254_740_992.0).contains(&count) && count.fract() == 0.0;
@@ -64,7 +71,6 @@ impl Rollup {
         }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a roll-up of 2^53 samples would take 285 million years")]
     fn field(&self, field: Field) -> f64 {
         match field {
             Field::Min => self.min,

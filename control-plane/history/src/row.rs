@@ -7,7 +7,22 @@
 //! tag     0                        response times
 //!         8 + field                a metric of the program itself, whose name follows
 //!         8 * (code + 2) + field   a metric of the registry
+//!
+//! times             first varint (ms), step varint (ms), rhythm u8, [length varint, stream]
+//! payload, numbers  head u8: bits 0-1 form, bit 2 some are absent, bits 3-4 memory, bits 5-7 zero
+//!    form 0         all the same: exponent u8, mantissa signed varint, or 255 and the value's eight bytes; [stream]
+//!    form 1         decimals: exponent u8, start signed varint, factor varint, stream
+//!    form 2         nearly decimals: as form 1
+//!    form 3         bits: start signed varint, factor varint, stream
+//! payload, response times    stream
 //! ```
+//!
+//! A stream is what the range coder wrote, under models that learn: for each time whether there is a value, and then the
+//! value, as its rank among those that came up before (memory 1: the newest first, 2: the most frequent first), or as
+//! its distance to the best of six predictions, by its number of bits and those bits. Times are coded as their distances to
+//! a rhythm of `step`, numbers as `start + n * factor`, decimals divided by `10^exponent`, nearly decimal ones with a
+//! distance in units in the last place behind each. Response times are first and number of buckets, their counts,
+//! minimum, maximum and sum.
 //!
 //! Numbers are little-endian, varints LEB128, signed ones folded (zigzag). The checksum is the CRC-32 of ISO 3309 over
 //! what follows it. A column with a tag that is not known here was written by a newer version, and is passed over.
@@ -35,7 +50,7 @@ const MAGIC: [u8; 2] = *b"OH";
 /// Of the rows that are written, and the only one that is read.
 pub(crate) const VERSION: u8 = 1;
 /// Magic, version, checksum.
-const HEAD: usize = 7;
+pub(crate) const HEAD: usize = 7;
 const FIELDS: u64 = 8;
 
 /// A row that was found to be whole.
@@ -278,14 +293,6 @@ impl Writer {
         out.push(VERSION);
         out.extend([0; 4]);
         Self { out }
-    }
-
-    pub(crate) const fn len(&self) -> usize {
-        self.out.len()
-    }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.out.len() == HEAD
     }
 
     /// `body` is samples, times and columns.

@@ -36,7 +36,8 @@ impl Default for Tiers {
     fn default() -> Self {
         const HOUR: u64 = 3_600;
         let tiers = [(1, 2 * HOUR), (10, 24 * HOUR), (60, 7 * 24 * HOUR), (300, 90 * 24 * HOUR)];
-        let tier = |(step, retention)| Tier { step: Duration::from_secs(step), retention: Duration::from_secs(retention) };
+        let tier =
+            |(step, retention)| Tier { step: Duration::from_secs(step), retention: Duration::from_secs(retention) };
         Self(tiers.map(tier).into())
     }
 }
@@ -118,7 +119,8 @@ mod tests {
 
     #[test]
     fn tiers_that_cannot_be_made_of_each_other_are_refused() {
-        let tier = |step, retention| Tier { step: Duration::from_millis(step), retention: Duration::from_secs(retention) };
+        let tier =
+            |step, retention| Tier { step: Duration::from_millis(step), retention: Duration::from_secs(retention) };
         let refused = |tiers: &[Tier]| Tiers::new(tiers.to_vec()).expect_err("refused");
         assert_eq!(refused(&[]), TierError::None);
         assert_eq!(refused(&[tier(0, 1)]), TierError::Step(0));

@@ -1,8 +1,4 @@
-//! The times of a block, one column for all of its series.
-//!
-//! ```text
-//! first varint (ms), step varint (ms), samples + 1 times:  0, or 1 + memory, length varint and stream
-//! ```
+//! The times of a block, one column for all of its series ([layout](crate::row)).
 //!
 //! A sampler has a rhythm. Stored are the first time, the step that occurs most often, and by how many milliseconds each
 //! time is off that rhythm: for a timer that keeps it and misses nothing, that is nothing at all. After a gap the rhythm

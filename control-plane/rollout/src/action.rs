@@ -229,6 +229,7 @@ impl fmt::Display for What {
             Self::StepOpened { step, of, share, cohort, instances } => {
                 write!(f, "step {step} of {of}: {share}, {cohort} of {instances} instances")
             }
+            Self::Baking { step, bake } if bake.is_zero() => write!(f, "step {step} has answered"),
             Self::Baking { step, bake } => write!(f, "step {step} has answered and bakes for {bake:?}"),
             Self::Refilled { step } => write!(f, "nobody of step {step} is left: others take their place"),
             Self::StepPassed { step, why } => write!(f, "step {step} passed: {why}"),

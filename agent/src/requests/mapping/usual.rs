@@ -51,7 +51,12 @@ pub(super) const SCRAPED: Usual = &[
     ),
     (
         "requests_in_flight",
-        &["http_server_active_requests", "http_requests_in_flight", "http_requests_inprogress", "http_requests_in_progress"],
+        &[
+            "http_server_active_requests",
+            "http_requests_in_flight",
+            "http_requests_inprogress",
+            "http_requests_in_progress",
+        ],
     ),
     ("queue_depth", &["queue_depth", "queue_length", "celery_queue_length"]),
 ];

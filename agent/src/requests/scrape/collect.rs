@@ -62,8 +62,7 @@ impl Collector {
     #[must_use]
     pub fn new(mapping: Arc<Mapping>, format: Format, hashes: RandomState) -> Self {
         let seen = Seen::new(hashes);
-        let reader =
-            Reader { mapping, format, family: String::new(), kind: Kind::Unknown, has_ended: false, seen };
+        let reader = Reader { mapping, format, family: String::new(), kind: Kind::Unknown, has_ended: false, seen };
         Self { lines: Lines::default(), reader }
     }
 

@@ -12,7 +12,10 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line<'a> {
     /// `# TYPE FAMILY KIND`.
-    Type { family: &'a str, kind: Kind },
+    Type {
+        family: &'a str,
+        kind: Kind,
+    },
     /// `# EOF`.
     End,
     /// A comment, a help text, a unit, nothing.
@@ -243,20 +246,29 @@ mod tests {
         }
     }
 
-    fn labelled(name: &str, labels: &[(&str, &str)], value: f64) -> Result<(String, Vec<(String, String)>, f64), LineError> {
+    fn labelled(
+        name: &str,
+        labels: &[(&str, &str)],
+        value: f64,
+    ) -> Result<(String, Vec<(String, String)>, f64), LineError> {
         Ok((name.to_owned(), labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(), value))
     }
 
     #[test]
     fn a_point_of_either_format_is_read() {
         assert_eq!(read("up 1"), labelled("up", &[], 1.0));
-        assert_eq!(read("\tmetric_without_timestamp_and_labels   12.47\r"), labelled("metric_without_timestamp_and_labels", &[], 12.47));
+        assert_eq!(
+            read("\tmetric_without_timestamp_and_labels   12.47\r"),
+            labelled("metric_without_timestamp_and_labels", &[], 12.47)
+        );
         assert_eq!(
             read("http_requests_total{method=\"post\",code=\"200\"} 1027 1395066363000"),
             labelled("http_requests_total", &[("method", "post"), ("code", "200")], 1027.0)
         );
         assert_eq!(
-            read("msdos_file_access_time_seconds{path=\"C:\\\\DIR\\\\FILE.TXT\",error=\"Cannot find file:\\n\\\"FILE.TXT\\\"\"} 1.458255915e9"),
+            read(
+                "msdos_file_access_time_seconds{path=\"C:\\\\DIR\\\\FILE.TXT\",error=\"Cannot find file:\\n\\\"FILE.TXT\\\"\"} 1.458255915e9"
+            ),
             labelled(
                 "msdos_file_access_time_seconds",
                 &[("path", "C:\\DIR\\FILE.TXT"), ("error", "Cannot find file:\n\"FILE.TXT\"")],

@@ -5,7 +5,7 @@ pub const LINE_BYTES: usize = 16 * 1024;
 
 /// The beginning of a line whose end has not come yet.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(super) struct Lines {
     rest: Vec<u8>,
     /// The line at hand is too long: its end is all that is waited for.
     passing: bool,
@@ -13,7 +13,7 @@ pub struct Lines {
 
 impl Lines {
     /// Calls `each` with every line that ends in this chunk; with `None` for one that was too long.
-    pub fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Option<&[u8]>)) {
+    pub(super) fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Option<&[u8]>)) {
         let mut pieces = chunk.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
             let has_ended = pieces.peek().is_some();
@@ -39,7 +39,7 @@ impl Lines {
     }
 
     /// The last line, when it has no end.
-    pub fn finish(self, mut each: impl FnMut(Option<&[u8]>)) {
+    pub(super) fn finish(self, mut each: impl FnMut(Option<&[u8]>)) {
         if self.passing {
             each(None);
         } else if !self.rest.is_empty() {

@@ -84,7 +84,8 @@ impl ScrapeUrl {
 
 impl fmt::Display for ScrapeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority.to_str().unwrap_or_default(), self.path)
+        // What is after a `?` may be a token.
+        write!(f, "http://{}{}", self.authority.to_str().unwrap_or_default(), self.path.path())
     }
 }
 
@@ -100,7 +101,7 @@ mod tests {
     fn a_url_has_a_host_a_port_and_a_path() {
         let parsed = url("http://[::1]:9090/metrics?format=text").expect("a URL");
         assert_eq!((parsed.host(), parsed.port(), parsed.path().as_str()), ("::1", 9090, "/metrics?format=text"));
-        assert_eq!(parsed.to_string(), "http://[::1]:9090/metrics?format=text");
+        assert_eq!(parsed.to_string(), "http://[::1]:9090/metrics");
         let parsed = url("http://localhost").expect("a URL");
         assert_eq!((parsed.port(), parsed.path().as_str()), (80, "/"));
     }
@@ -119,7 +120,9 @@ mod tests {
     fn anything_else_is_refused_in_words() {
         assert_eq!(url("https://localhost/metrics"), Err(ParseScrapeUrlError::Scheme));
         assert_eq!(url("http://user:secret@localhost/"), Err(ParseScrapeUrlError::Credentials));
-        for text in ["", "/metrics", "localhost:9090", "http://", "http://localhost:0/", "http://localhost:99999/", "a b"] {
+        for text in
+            ["", "/metrics", "localhost:9090", "http://", "http://localhost:0/", "http://localhost:99999/", "a b"]
+        {
             assert_eq!(url(text), Err(ParseScrapeUrlError::Form), "{text}");
         }
     }

@@ -63,7 +63,11 @@ enum State {
     Counter(f64),
     /// Moves from zero before anything absolute was said.
     Gauge(f64),
-    Timer { count: f64, sum: f64, max: f64 },
+    Timer {
+        count: f64,
+        sum: f64,
+        max: f64,
+    },
     Latency(Spread),
     Set(HashSet<u64>),
 }
@@ -183,18 +187,13 @@ impl Ledger {
 }
 
 impl Entry {
-    fn new(
-        key: u64,
-        number: usize,
-        rule: &Ranked,
-        metric: &Metric<'_>,
-        labels: &Labels<'_>,
-        now: Instant,
-    ) -> Self {
+    fn new(key: u64, number: usize, rule: &Ranked, metric: &Metric<'_>, labels: &Labels<'_>, now: Instant) -> Self {
         let state = match metric.kind {
             Kind::Counter => State::Counter(0.0),
             Kind::Gauge => State::Gauge(0.0),
-            Kind::Timer | Kind::Distribution if rule.target == Target::ResponseTime => State::Latency(Spread::default()),
+            Kind::Timer | Kind::Distribution if rule.target == Target::ResponseTime => {
+                State::Latency(Spread::default())
+            }
             Kind::Timer | Kind::Distribution => State::Timer { count: 0.0, sum: 0.0, max: f64::NEG_INFINITY },
             Kind::Set => State::Set(HashSet::new()),
         };

@@ -54,7 +54,9 @@ impl Socket {
                 let file = SocketFile(path.clone());
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(failed)?;
                 if let Some(account) = account {
-                    rustix::fs::chown(path, Some(account.uid), Some(account.gid)).map_err(io::Error::from).map_err(failed)?;
+                    rustix::fs::chown(path, Some(account.uid), Some(account.gid))
+                        .map_err(io::Error::from)
+                        .map_err(failed)?;
                 }
                 Ok(Self::Unix(socket, file))
             }

@@ -157,7 +157,8 @@ async fn verify(
     Query(Expected { expect }): Query<Expected>,
 ) -> Result<Answer<AuditVerification>, ApiError> {
     let mut problems = Problems::default();
-    let expected = problems.parse("expect", expect.as_deref(), "64 hexadecimal digits, a head as it was told", parse_hash);
+    let expected =
+        problems.parse("expect", expect.as_deref(), "64 hexadecimal digits, a head as it was told", parse_hash);
     let expected = problems.finish(|| expected)?;
     Ok(ok(state.catalog.verify_audit_against(&actor, expected).await?.into()))
 }

@@ -11,7 +11,9 @@ use crate::envelope::{Answer, Envelope, ok};
 use crate::error::{ApiError, Failure};
 use crate::extract::{Id, IdAnd, IfMatch, Mutation, NoBody, Query, shown};
 use crate::shape::change::ChangeRequest;
-use crate::shape::environment::{ChangedVariable, Generation, Reveal, Revealed, Variable, VariableChange, VariablesChange};
+use crate::shape::environment::{
+    ChangedVariable, Generation, Reveal, Revealed, Variable, VariableChange, VariablesChange,
+};
 use crate::shape::history::{Names, StateParameters};
 use crate::state::ApiState;
 

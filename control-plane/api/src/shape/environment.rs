@@ -282,7 +282,8 @@ impl VariableChange {
             return model::VariableChange::Remove { key };
         }
         let present = present.iter().find(|variable| variable.key == key && !variable.is_removed);
-        let kind = problems.parse(&format!("{path}variableType"), self.variable_type.as_deref(), KINDS, |text| text.parse().ok());
+        let kind = problems
+            .parse(&format!("{path}variableType"), self.variable_type.as_deref(), KINDS, |text| text.parse().ok());
         let kind = kind.unwrap_or(match (self.is_encrypted, present.map(|variable| variable.kind)) {
             // It is one by its type alone, which has to go for it to become plain.
             (Some(false), Some(VariableKind::Secret)) | (Some(false) | None, None) => VariableKind::String,

@@ -72,5 +72,14 @@ async fn the_log_is_verified() {
     let found = world.api.get("/api/audit/verify").await.body["data"].clone();
     assert_eq!((&found["valid"], &found["entries"]), (&json!(true), &json!(entries)));
     assert_eq!((&found["beforeChain"], &found["fault"]), (&json!(0), &json!(null)));
-    assert_eq!(found["head"].as_str().unwrap().len(), 64);
+    let head = found["head"].as_str().unwrap();
+    assert_eq!(head.len(), 64);
+
+    Shop::new(&world.api).await;
+    let found = world.api.get(&format!("/api/audit/verify?expect={head}")).await.data(200);
+    assert_eq!(found["valid"], true, "it was the head, and is in the log");
+    let found = world.api.get(&format!("/api/audit/verify?expect={}", "ab".repeat(32))).await.data(200);
+    assert_eq!(found["valid"], false);
+    assert!(found["fault"]["problem"].as_str().unwrap().contains("older copy"), "{found}");
+    assert_eq!(world.api.get("/api/audit/verify?expect=abc").await.wrong_fields(), ["expect"]);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is what ends a test")]
 
 mod accounts;
+mod approval;
 mod audit;
 mod client;
 mod deployments;

@@ -18,7 +18,7 @@ async fn what_is_left_out_of_the_settings_is_shown_with_its_default() {
     let mut expected = json!({
         "strategy": { "type": "all-at-once" },
         "finalBake": "2m", "maxUnhealthy": { "percent": 100.0 }, "minReady": "10s", "answerTimeout": "1m",
-        "patience": "10m", "onSilence": "fail", "toleratedFailures": { "count": 0 }, "onFailure": "roll-back",
+        "patience": "10m", "onSilence": "tolerate", "toleratedFailures": { "count": 0 }, "onFailure": "roll-back",
         "onInconclusive": "promote",
         "gates": {
             "probeFailures": 5, "restarts": 3, "warmUp": "10s",
@@ -46,6 +46,7 @@ async fn what_is_left_out_of_the_settings_is_shown_with_its_default() {
         let changed = world.api.put(&path, shop.spec(json!({ "rollout": { "strategy": strategy } }))).await.data(200);
         expected["strategy"] = strategy;
         expected["maxUnhealthy"] = json!({ "percent": 25.0 });
+        expected["onSilence"] = json!("fail");
         assert_eq!(changed["rollout"], expected);
     }
 

@@ -139,9 +139,9 @@ async fn everything_that_is_wrong_with_a_template_is_named_with_its_place() {
         post("id: Shop\nname: T\ncategory: own\nversion: '1'\nvariables:\n  - {key: A, kind: strnig, exampel: x}\n")
             .await;
     let details = wrong.body["details"].as_array().unwrap().clone();
-    assert_eq!(wrong.wrong_fields(), ["id", "variables[0].exampel", "variables[0].kind"]);
+    assert_eq!(wrong.wrong_fields(), ["id", "variables[0].kind", "variables[0].exampel"]);
     assert!(
-        details[1]["problem"].as_str().unwrap().contains("line 6, column 30: unknown; did you mean `example`?"),
+        details[2]["problem"].as_str().unwrap().contains("line 6, column 28: unknown; did you mean `example`?"),
         "{details:?}"
     );
     for (text, field) in [("", "template"), ("{", "template"), ("[]", "template"), ("{}", "id")] {

@@ -49,6 +49,7 @@ async fn what_belongs_to_another_looks_like_what_is_not_there() {
         (environment, Method::DELETE, "/api/config/environments/ID/variables/TOKEN", &none),
         (environment, Method::POST, "/api/config/environments/ID/variables/TOKEN/reveal", &none),
         (environment, Method::GET, "/api/config/environments/ID/versions", &none),
+        (environment, Method::GET, "/api/config/environments/ID/changes", &none),
         (environment, Method::GET, "/api/config/environments/ID/versions/1", &none),
         (deployment_id, Method::GET, "/api/deployments/ID", &none),
         (deployment_id, Method::PUT, "/api/deployments/ID", &spec),

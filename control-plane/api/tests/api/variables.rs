@@ -189,3 +189,75 @@ async fn generations_are_listed_newest_first() {
         world.api.get(&format!("{path}/{absent}")).await.not_found();
     }
 }
+
+#[tokio::test]
+async fn what_is_inherited_is_removed_and_let_in_again() {
+    let world = World::new().await;
+    let (api, base) = (&world.api, Shop::new(&world.api).await);
+    api.put(&base.variable("DEBUG"), json!({ "value": "1" })).await.data(200);
+    let path = format!("/api/config/projects/{}/environments", base.project);
+    let eu = json!({ "environment": "staging", "extends": base.environment });
+    let eu = Shop { project: base.project.clone(), environment: api.post(&path, eu).await.id(201) };
+
+    let removed = api.put(&eu.variable("DEBUG"), json!({ "removed": true })).await.data(200);
+    assert_eq!(
+        (&removed["removed"], &removed["value"], &removed["generation"]),
+        (&json!(true), &json!(null), &json!(2))
+    );
+    assert_eq!(api.get(&eu.variables()).await.list()[0]["removed"], true);
+    assert!(api.get(&format!("{}?effective=true", eu.variables())).await.list().is_empty());
+    let diff = format!("/api/config/environments/{}/diff", eu.environment);
+    let difference = api.get(&diff).await.list().remove(0);
+    assert_eq!((&difference["change"], &difference["after"]["removed"]), (&json!("added"), &json!(true)));
+    let export = format!("/api/config/environments/{}/export?format=yaml", eu.environment);
+    let text = api.request(Method::GET, &export).send().await.unwrap().text().await.unwrap();
+    assert!(text.starts_with("# DEBUG is removed here"), "{text}");
+
+    let both = api.put(&eu.variable("DEBUG"), json!({ "removed": true, "value": "2" })).await;
+    assert_eq!(both.wrong_fields(), ["removed"]);
+    let many = json!({ "variables": [{ "key": "ABSENT", "removed": true }] });
+    assert_eq!(api.patch(&eu.variables(), many).await.wrong_fields(), ["ABSENT"]);
+    let many = json!({ "variables": [{ "key": "DEBUG", "removed": true, "isRequired": true }] });
+    assert_eq!(api.patch(&eu.variables(), many).await.wrong_fields(), ["variables[0].removed"]);
+    api.delete(&eu.variable("DEBUG")).await.data(200);
+    assert_eq!(api.get(&format!("{}?effective=true", eu.variables())).await.list().len(), 1);
+}
+
+#[tokio::test]
+async fn an_effective_value_is_revealed_where_it_is_not_written() {
+    let world = World::new().await;
+    let (api, base) = (&world.api, Shop::new(&world.api).await);
+    api.put(&base.variable("TOKEN"), json!({ "value": "hunter2", "isEncrypted": true })).await.data(200);
+    let path = format!("/api/config/projects/{}/environments", base.project);
+    let eu = json!({ "environment": "staging", "extends": base.environment });
+    let eu = Shop { project: base.project.clone(), environment: api.post(&path, eu).await.id(201) };
+    let reveal = format!("{}/reveal", eu.variable("TOKEN"));
+    api.post(&reveal, json!({})).await.not_found();
+    assert_eq!(api.post(&reveal, json!({ "effective": true })).await.data(200)["value"], "hunter2");
+    let told = api.get("/api/audit?action=reveal").await.list();
+    let targets: Vec<&str> = told.iter().map(|entry| entry["target"].as_str().unwrap()).collect();
+    assert_eq!(targets.len(), 2);
+    for environment in [&base.environment, &eu.environment] {
+        assert!(targets.contains(&format!("{environment}/TOKEN").as_str()), "{targets:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_generation_says_which_variables_it_had() {
+    let world = World::new().await;
+    let (api, shop) = (&world.api, Shop::new(&world.api).await);
+    api.put(&shop.variable("TOKEN"), json!({ "value": "hunter2", "isEncrypted": true })).await.data(200);
+    api.put(&shop.variable("HOST"), json!({ "value": "db" })).await.data(200);
+    api.delete(&shop.variable("TOKEN")).await.data(200);
+    let shown = api.get(&format!("/api/config/environments/{}/versions/2", shop.environment)).await.data(200);
+    assert_eq!((&shown["generation"], &shown["message"]), (&json!(2), &json!("set HOST")));
+    let variables = shown["variables"].as_array().unwrap();
+    assert_eq!(
+        (&variables[0]["key"], &variables[0]["value"], &variables[0]["changedIn"]),
+        (&json!("HOST"), &json!("db"), &json!(2))
+    );
+    assert_eq!(
+        (&variables[1]["key"], &variables[1]["value"], &variables[1]["masked"]),
+        (&json!("TOKEN"), &json!(null), &json!(true))
+    );
+}

@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) stranger: Client,
     pub(crate) readiness: Readiness,
     pub(crate) ingest: Ingest,
+    /// For what no route does.
+    pub(crate) catalog: Catalog,
     _directory: TempDir,
 }
 
@@ -52,7 +54,7 @@ impl World {
         let readiness = Readiness::default();
         readiness.set_ready();
         let state = ApiState {
-            catalog,
+            catalog: catalog.clone(),
             engine,
             ingest: ingest.clone(),
             store: StoreProbe::new(store),
@@ -66,7 +68,7 @@ impl World {
         tokio::spawn(async move { axum::serve(listener, service).await });
         let stranger = Client::new(address);
         let api = stranger.with_token(token.expose());
-        Self { address, api, stranger, readiness, ingest, _directory: directory }
+        Self { address, api, stranger, readiness, ingest, catalog, _directory: directory }
     }
 
     /// Somebody with an organisation of their own.

@@ -52,8 +52,7 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    pub const ALL: [Self; 5] =
-        [Self::Variables, Self::Import, Self::Replacement, Self::Rollback, Self::Environment];
+    pub const ALL: [Self; 5] = [Self::Variables, Self::Import, Self::Replacement, Self::Rollback, Self::Environment];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -103,9 +102,13 @@ pub struct ChangeDecision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeOutcome {
     /// Published, as this generation.
-    Approved { generation: u64 },
+    Approved {
+        generation: u64,
+    },
     /// Published by an owner without anybody else, as this generation.
-    Overridden { generation: u64 },
+    Overridden {
+        generation: u64,
+    },
     Rejected,
     /// Taken back by its author.
     Withdrawn,

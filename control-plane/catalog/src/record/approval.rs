@@ -169,7 +169,8 @@ impl Record for ChangeRow {
             let TouchedVariable { name, base, stays } = touched.clone();
             v1::TouchedVariable { name, base, stays }
         };
-        let step = |step: &EnvironmentStep| v1::EnvironmentStep { from: step.from.to_stored(), to: step.to.to_stored() };
+        let step =
+            |step: &EnvironmentStep| v1::EnvironmentStep { from: step.from.to_stored(), to: step.to.to_stored() };
         v1::Change {
             request: self.request.to_stored(),
             touched: self.touched.iter().map(touched).collect(),

@@ -62,3 +62,35 @@ impl Record for RotationRow {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{KeyCheckRow, NextKeyCheck, decode, encode};
+    use super::*;
+
+    #[test]
+    fn a_rotation_reads_back_as_it_was_written() {
+        let begun = RotationRow::new(KeyId::generate(), UnixMillis::from_millis(7));
+        let later = RotationRow {
+            total: Some(9),
+            done: 3,
+            unreadable: 1,
+            cursor: Some(Key::from(vec![0, 255, 7])),
+            finished_at: Some(UnixMillis::from_millis(8)),
+            ..begun.clone()
+        };
+        for row in [begun, later] {
+            assert_eq!(decode::<RotationRow>(&encode(&row)).unwrap(), row);
+        }
+    }
+
+    #[test]
+    fn a_key_check_of_before_keys_had_names_is_one_without() {
+        let old = KeyCheckRow { check: vec![1, 2, 3], name: None, next: None };
+        assert_eq!(decode::<KeyCheckRow>(b"\x01{\"check\":\"AQID\"}").unwrap(), old);
+        assert_eq!(&encode(&old)[..], b"\x01{\"check\":\"AQID\"}");
+        let next = NextKeyCheck { check: vec![4], name: "0123abcd".to_owned() };
+        let both = KeyCheckRow { name: Some("89abcdef".to_owned()), next: Some(next), ..old };
+        assert_eq!(decode::<KeyCheckRow>(&encode(&both)).unwrap(), both);
+    }
+}

@@ -13,6 +13,7 @@
 mod review;
 mod risk;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use outrigger_configuration::diff::{Difference, diff};
@@ -117,7 +118,7 @@ impl Catalog {
         target: EnvironmentId,
         directory: Option<&Directory>,
     ) -> Result<(), CatalogError> {
-        let (mut open, mut seen) = (vec![target], std::collections::BTreeSet::new());
+        let (mut open, mut seen) = (vec![target], BTreeSet::new());
         while let Some(id) = open.pop() {
             if !seen.insert(id) || !self.load(composition, id).await? {
                 continue;

@@ -179,7 +179,8 @@ impl Catalog {
             let mut problems = Problems::default();
             for change in changes.iter().filter(removes) {
                 problems.require(composition.inherits(environment, change.key()), &shown(change.key()), || {
-                    "is not inherited, so there is nothing to remove; delete what the environment says itself".to_owned()
+                    "is not inherited, so there is nothing to remove; delete what the environment says itself"
+                        .to_owned()
                 });
             }
             problems.into_result()?;

@@ -104,7 +104,8 @@ fn sources(
         }
         open.extend(entry.references.iter().map(|Source { environment, key, .. }| (*environment, key.clone())));
         if written.len() > MAX_SOURCES {
-            let what = format!("the value is put together from more than {MAX_SOURCES} secrets; reveal them one by one");
+            let what =
+                format!("the value is put together from more than {MAX_SOURCES} secrets; reveal them one by one");
             return Err(CatalogError::conflict(what));
         }
     }

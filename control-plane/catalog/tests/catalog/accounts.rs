@@ -109,7 +109,10 @@ async fn an_owner_makes_accounts_in_the_same_organisation() {
     let (user, token) = world.catalog.register(account("ada@example.org"), Origin::default()).await.unwrap();
     let ada = world.catalog.authenticate(token.expose()).await.unwrap();
     let bob = world.catalog.add_user(&ada, account("Bob@example.org"), Role::Developer).await.unwrap();
-    assert_eq!((bob.organization, bob.role, bob.email.as_str()), (user.organization, Role::Developer, "bob@example.org"));
+    assert_eq!(
+        (bob.organization, bob.role, bob.email.as_str()),
+        (user.organization, Role::Developer, "bob@example.org")
+    );
     let (_, token) =
         world.catalog.login("bob@example.org", &SecretString::from("correct horse"), Origin::default()).await.unwrap();
     let actor = world.catalog.authenticate(token.expose()).await.unwrap();

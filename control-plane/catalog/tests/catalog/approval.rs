@@ -7,14 +7,17 @@ use outrigger_catalog::model::{
     Subject, VariableChange,
 };
 use outrigger_catalog::{
-    Approval, AuditQuery, CHANGE_TTL, CatalogError, EnvironmentUpdate, Import, ImportMode, MAX_OPEN_CHANGES,
+    Approval, AuditQuery, CHANGE_TTL, Catalog, CatalogError, EnvironmentUpdate, Import, ImportMode, MAX_OPEN_CHANGES,
     NewEnvironment, Page, RotationStep,
 };
 use outrigger_configuration::format::{Format, parse};
 use outrigger_protocol::id::{ChangeId, EnvironmentId, UserId};
+use outrigger_store::faults::{Disk, Fault};
 
 use crate::retention::registered;
-use crate::world::{World, assert_error, delete, environment_of, owner, plain, secret, with_key, with_role};
+use crate::world::{
+    World, assert_error, clock, delete, environment_of, owner, plain, secret, store_on, with_key, with_role,
+};
 
 /// Two people, a project, and a production environment that is protected from changes of high risk.
 struct Team {
@@ -135,7 +138,10 @@ async fn a_change_below_the_risk_is_published_and_one_above_it_is_held_until_som
     let approved = team.approve(&keyed, request.id).await.unwrap();
     assert_eq!(team.approve(&keyed, request.id).await.unwrap(), approved, "a repeated request");
     let decision = approved.decision.unwrap();
-    assert_eq!((decision.outcome, decision.by), (ChangeOutcome::Approved { generation: 3 }, team.bob.subject.to_string()));
+    assert_eq!(
+        (decision.outcome, decision.by),
+        (ChangeOutcome::Approved { generation: 3 }, team.bob.subject.to_string())
+    );
     let generation = team.world.catalog.generation(&team.ann, team.production.id, 3).await.unwrap();
     let people = (generation.author, generation.approver, generation.message);
     let expected = (team.ann.subject.to_string(), Some(team.bob.subject.to_string()), "because".to_owned());
@@ -354,8 +360,47 @@ async fn what_is_held_is_sealed_and_goes_with_its_environment_and_along_with_its
     team.protect(base.id, Some(Risk::Low)).await.unwrap();
     let left = held(team.try_change(&base, vec![plain("A", "2")]).await);
     team.world.catalog.delete_project(&team.ann, team.project.id).await.unwrap();
-    assert_error!(
-        team.world.catalog.change_request(&team.ann, left.request.id).await,
-        CatalogError::NotFound { .. }
-    );
+    assert_error!(team.world.catalog.change_request(&team.ann, left.request.id).await, CatalogError::NotFound { .. });
+}
+
+#[tokio::test]
+async fn a_request_may_be_as_large_as_a_change() {
+    let team = Team::new(Risk::High).await;
+    let all = |value: &str| (0..999).map(|number| secret(&format!("V{number}"), value)).collect::<Vec<_>>();
+    for value in ["one", "two"] {
+        let id = team.ask(all(value)).await.request.id;
+        team.approve(&team.bob, id).await.unwrap();
+    }
+    assert_eq!((team.value("V0").await, team.value("V998").await), ("two".to_owned(), "two".to_owned()));
+}
+
+#[tokio::test]
+async fn it_is_published_and_decided_or_neither_whatever_write_the_power_fails_in() {
+    let team = Team::new(Risk::High).await;
+    let id = team.ask(vec![secret("TOKEN", "hunter3"), delete("HOST")]).await.request.id;
+    team.world.store.close().await.unwrap();
+    let content = team.world.disk.content();
+    let mut failures = 0;
+    for seed in 0.. {
+        let disk = Disk::with_content(content.clone());
+        let open = async || Catalog::open(store_on(&disk), team.world.master.clone(), clock().0).await.unwrap();
+        let catalog = open().await;
+        disk.set_fault(disk.operations() + seed, Fault::LosePower { seed });
+        let approved = catalog.approve_change(&team.bob, id, Approval::default()).await;
+        disk.restart();
+        drop(catalog);
+
+        let catalog = open().await;
+        let generation = catalog.environment(&team.ann, team.production.id).await.unwrap().generation;
+        let decision = catalog.change_request(&team.ann, id).await.unwrap().request.decision;
+        let outcome = decision.map(|decision| decision.outcome);
+        assert_eq!(outcome, (generation == 2).then_some(ChangeOutcome::Approved { generation: 2 }), "{seed}");
+        assert!(approved.is_err() || generation == 2, "what was acknowledged is durable: {seed}");
+        assert_eq!(catalog.verify_audit(&team.ann).await.unwrap().fault, None);
+        if approved.is_ok() {
+            assert!(failures > 3, "the fault was met {failures} times");
+            return;
+        }
+        failures += 1;
+    }
 }

@@ -64,7 +64,8 @@ async fn what_is_removed_is_gone_until_it_is_let_in_again_or_set_anew() {
 async fn only_what_is_inherited_can_be_removed_and_nothing_that_is_needed() {
     let (world, actor, base, eu) = family().await;
     for (environment, key) in [(&base, "HOST"), (&eu, "ABSENT"), (&eu, "not a name")] {
-        let result = world.catalog.change_variables(&actor, environment.id, vec![remove(key)], None, String::new()).await;
+        let result =
+            world.catalog.change_variables(&actor, environment.id, vec![remove(key)], None, String::new()).await;
         assert_error!(result, CatalogError::Validation(problems) if problems[0].problem.starts_with("is not inherited"));
     }
     world.change(&actor, &base, vec![plain("URL", "http://${HOST}")]).await;

@@ -12,11 +12,8 @@ async fn make(
     name: &str,
     extends: Option<&Environment>,
 ) -> Environment {
-    let new = NewEnvironment {
-        stage: Stage::Staging,
-        extends: extends.map(|base| base.id),
-        ..environment_of(project, name)
-    };
+    let new =
+        NewEnvironment { stage: Stage::Staging, extends: extends.map(|base| base.id), ..environment_of(project, name) };
     world.catalog.create_environment(actor, new).await.unwrap()
 }
 
@@ -38,7 +35,12 @@ async fn an_inherited_or_composed_value_is_shown_and_told_of_wherever_its_secret
     assert_eq!(value.expose(), "hunter2@db <k-1> p");
     let revealed = async || {
         let query = AuditQuery { action: Some(AuditAction::Reveal), ..AuditQuery::from(Page::default()) };
-        let mut found: Vec<(String, String)> = catalog.audit(&actor, query).await.unwrap().items.into_iter()
+        let mut found: Vec<(String, String)> = catalog
+            .audit(&actor, query)
+            .await
+            .unwrap()
+            .items
+            .into_iter()
             .inspect(|entry| assert_eq!(entry.project, Some(project.id)))
             .map(|entry| (entry.target, entry.detail))
             .collect();
@@ -56,7 +58,8 @@ async fn an_inherited_or_composed_value_is_shown_and_told_of_wherever_its_secret
 
     assert_eq!(catalog.reveal_effective(&actor, eu.id, "PASSWORD").await.unwrap().expose(), "hunter2");
     let told = revealed().await;
-    let inherited = (format!("{}/PASSWORD", eu.id), format!("revealed the effective value, inherited from {}", base.id));
+    let inherited =
+        (format!("{}/PASSWORD", eu.id), format!("revealed the effective value, inherited from {}", base.id));
     assert!(told.contains(&inherited), "{told:?}");
     assert_eq!(told.iter().filter(|(target, _)| *target == format!("{}/PASSWORD", base.id)).count(), 2);
 

@@ -1,5 +1,6 @@
 //! Rollouts as they are kept, and generations that go back to what was.
 
+use std::slice;
 use std::time::Duration;
 
 use outrigger_catalog::model::{
@@ -171,7 +172,10 @@ async fn nothing_is_kept_of_a_deployment_that_is_destroyed_but_its_history_for_a
     );
     assert_eq!(world.catalog.rollout(&actor, rollout.id).await.unwrap(), rollout);
     let page = Page::default();
-    assert_eq!(world.catalog.rollouts(&actor, deployment.id, page.clone()).await.unwrap().items, [rollout.clone()]);
+    assert_eq!(
+        world.catalog.rollouts(&actor, deployment.id, page.clone()).await.unwrap().items,
+        slice::from_ref(&rollout)
+    );
     world.pass(Duration::from_secs(31 * 24 * 60 * 60));
     world.catalog.sweep().await.unwrap();
     assert_error!(world.catalog.rollout(&actor, rollout.id).await, CatalogError::NotFound { .. });
@@ -419,6 +423,17 @@ async fn a_generation_whose_inputs_are_no_longer_kept_is_a_conflict_and_changes_
         CatalogError::Conflict { what } if what.contains("generation 3 cannot be restored")
     );
     assert_eq!(family.delivered().await, (4, "nowhere".to_owned()));
+}
+
+#[tokio::test]
+async fn who_goes_back_at_the_same_time_goes_back_once() {
+    let family = Family::new().await;
+    family.change(&family.base, vec![plain("HOST", "broken")]).await;
+    let restore = || family.restore(family.app.id, 3, 2);
+    let (one, other, third) = tokio::join!(restore(), restore(), restore());
+    assert!(matches!(&one, Ok(Restored::Published(generation)) if generation.number == 4));
+    assert_eq!((one.as_ref().unwrap(), one.as_ref().unwrap()), (&other.unwrap(), &third.unwrap()));
+    assert_eq!(family.delivered().await, (4, "db:1".to_owned()));
 }
 
 #[tokio::test]

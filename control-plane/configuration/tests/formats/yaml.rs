@@ -130,7 +130,10 @@ fn what_is_removed_is_said_where_that_can_be_read_back_and_told_in_a_comment_els
     for format in [Format::Yaml, Format::Json] {
         let written = write(format, &variables, &options(Form::Full)).expect("written");
         let again = read(format, &written);
-        assert_eq!(again.iter().map(|one| (one.name.as_str(), one.removed)).collect::<Vec<_>>(), [("A", false), ("GONE", true)]);
+        assert_eq!(
+            again.iter().map(|one| (one.name.as_str(), one.removed)).collect::<Vec<_>>(),
+            [("A", false), ("GONE", true)]
+        );
         let flat = write(format, &variables, &options(Form::Flat)).expect("written");
         assert_eq!(values(format, &flat), [("A".to_owned(), Some("a".to_owned()))], "{}", *flat);
     }

@@ -72,6 +72,15 @@ impl Ledger {
         told
     }
 
+    /// Something keeps it from going on. Returns whether that is news.
+    pub(super) fn stuck(&mut self, problem: String, now: UnixMillis) -> bool {
+        let is_news = self.rollout.timeline.last().is_none_or(|last| last.message != problem);
+        if is_news {
+            self.rollout.note(now, problem);
+        }
+        is_news
+    }
+
     /// A newer generation, or the end of the deployment, has taken its place.
     pub(super) fn close(&mut self, state: RolloutState, reason: String, now: UnixMillis) {
         self.rollout.state = state;

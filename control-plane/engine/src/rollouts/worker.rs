@@ -411,6 +411,10 @@ impl Worker {
             Ok(Restored::Overtaken) => self.launch_newest().await,
             Err(error) => {
                 self.warn(&error, "a rollback cannot be published and is tried again");
+                let now = self.now();
+                if let Some(current) = &mut self.current {
+                    current.urgent |= current.ledger.stuck(format!("the rollback cannot be published: {error}"), now);
+                }
                 false
             }
         }

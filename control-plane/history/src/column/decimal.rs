@@ -3,8 +3,7 @@
 use crate::error::DecodeError;
 
 /// Powers of ten that a double holds exactly, as far as they are tried.
-const POWERS: [f64; 16] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 /// Every whole number up to here is a double.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 /// Of eight values this many have to be decimal for the others to be told as distances from one.
@@ -70,7 +69,6 @@ impl Scale {
     }
 
     #[inline]
-    #[allow(clippy::cast_precision_loss, reason = "below 2^53 there is none, and what is above was never encoded")]
     pub(super) fn value(self, mantissa: i64) -> f64 {
         mantissa as f64 / self.power()
     }

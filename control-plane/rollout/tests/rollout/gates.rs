@@ -7,7 +7,7 @@ use outrigger_rollout::{
 };
 
 use crate::canary::canary_of_ten;
-use crate::fleet::{Conduct, Fleet, MINUTE, SECOND, config, settings};
+use crate::fleet::{Conduct, Fleet, MINUTE, SECOND, config, instance, settings};
 
 fn cause(fleet: &Fleet) -> Finding {
     match &fleet.outcome {
@@ -48,6 +48,21 @@ fn silence_is_a_failure_after_the_answer_timeout() {
     assert_eq!(fleet.outcome, None);
     fleet.run(SECOND);
     assert_eq!(cause(&fleet).signal, Signal::Silent { after: MINUTE });
+}
+
+#[test]
+fn who_sleeps_rolls_nobody_back_when_everybody_was_asked_at_once() {
+    let mut fleet = Fleet::launch(10, settings(Strategy::AllAtOnce), |id, config| match config.hash[0] {
+        2 if id.to_bytes()[15] < 2 => Conduct::Mute,
+        _ => Conduct::Applies,
+    });
+    fleet.lose(instance(0));
+    fleet.run(10 * MINUTE);
+    assert_eq!((fleet.outcome.clone(), fleet.running(2)), (Some(Outcome::Completed), 8));
+    assert_eq!(fleet.rollout.progress().tally.silent, 1, "the other one is gone");
+    fleet.conduct = |_, _| Conduct::Applies;
+    fleet.rejoin(instance(0), false);
+    assert_eq!(fleet.running(2), 9, "who wakes up gets it");
 }
 
 #[test]

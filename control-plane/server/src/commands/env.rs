@@ -4,7 +4,7 @@ mod approval;
 pub(super) mod compare;
 mod edit;
 mod files;
-mod set;
+pub(super) mod set;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};

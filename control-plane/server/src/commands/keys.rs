@@ -161,6 +161,13 @@ async fn rotate(wanted: &Wanted, wait: bool, remote: &Remote) -> anyhow::Result<
         (output, [one]) if !wanted.all => output::item(output, one, &ROTATION)?,
         (output, all) => output::list(output, all, &ROTATION)?,
     }
+    if wanted.master && wait && remote.output == Output::Table {
+        eprintln!(
+            "\nThe next master key is the master key now. Start the control plane again before the next rotation, with \
+             this key as the present one in its settings; where the keys lie in the data directory, that start renames \
+             them. Keep the old key for as long as there are backups from its time."
+        );
+    }
     let unreadable: u64 = rotations.iter().filter_map(|rotation| rotation["unreadable"].as_u64()).sum();
     if unreadable > 0 {
         bail!("{unreadable} rows do not open and are left as they were; the control plane's log tells more");

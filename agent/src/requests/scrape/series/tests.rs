@@ -199,9 +199,23 @@ fn an_open_metrics_answer_ends_with_its_end() {
 
 /// Something like an exposition, often broken.
 fn exposition() -> impl Strategy<Value = String> {
-    let name = prop::sample::select(vec!["jobs_total", "queue_depth", "lat_seconds", "lat_seconds_bucket", "lat_seconds_count"]);
-    let label = prop::sample::select(vec!["", "{le=\"0.1\"}", "{le=\"+Inf\"}", "{le=\"x\"}", "{quantile=\"0.9\"}", "{a=\"b\",}"]);
-    let value = prop_oneof![any::<f64>().prop_map(|value| value.to_string()), Just("x".to_owned()), Just(String::new())];
+    let name = prop::sample::select(vec![
+        "jobs_total",
+        "queue_depth",
+        "lat_seconds",
+        "lat_seconds_bucket",
+        "lat_seconds_count",
+    ]);
+    let label = prop::sample::select(vec![
+        "",
+        "{le=\"0.1\"}",
+        "{le=\"+Inf\"}",
+        "{le=\"x\"}",
+        "{quantile=\"0.9\"}",
+        "{a=\"b\",}",
+    ]);
+    let value =
+        prop_oneof![any::<f64>().prop_map(|value| value.to_string()), Just("x".to_owned()), Just(String::new())];
     let line = prop_oneof![
         8 => (name, label, value).prop_map(|(name, label, value)| format!("{name}{label} {value}")),
         1 => Just("# TYPE lat_seconds histogram".to_owned()),

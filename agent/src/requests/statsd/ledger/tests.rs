@@ -33,13 +33,17 @@ fn the_usual_names_fill_what_outrigger_knows() {
     assert_eq!(sample.value(Known::RequestErrors), Some(1.0));
     assert_eq!(sample.value(Known::QueueDepth), Some(5.0));
     let latency = sample.latency.expect("response times");
-    assert_eq!((latency.count(), latency.max(), latency.sum()), (3, Duration::from_millis(40), Duration::from_millis(100)));
+    assert_eq!(
+        (latency.count(), latency.max(), latency.sum()),
+        (3, Duration::from_millis(40), Duration::from_millis(100))
+    );
 }
 
 #[test]
 fn counts_begin_anew_and_gauges_stand() {
     let mut ledger = ledger(&["jobs.*", "users"]);
-    let first = sample(&mut ledger, &["jobs.done:3|c\njobs.waiting:10|g\njobs.waiting:-3|g\nusers:a|s\nusers:b|s\nusers:a|s"]);
+    let first =
+        sample(&mut ledger, &["jobs.done:3|c\njobs.waiting:10|g\njobs.waiting:-3|g\nusers:a|s\nusers:b|s\nusers:a|s"]);
     let expected = [("jobs.done", 1.5), ("jobs.waiting", 7.0), ("users", 2.0)];
     assert_eq!(first.custom, expected.map(|(name, value)| (name.to_owned(), value)));
     let second = sample(&mut ledger, &["jobs.waiting:+1|g"]);
@@ -56,7 +60,13 @@ fn gauges_of_several_series_are_added_up_and_tags_tell_them_apart() {
     let mut ledger = ledger(&["queue_depth=jobs{queue!=dead}", "request_errors=hits{status=\"5*\"}", "hits"]);
     let sample = sample(
         &mut ledger,
-        &["jobs:2|g|#queue:a,host:x", "jobs:3|g|#queue:b", "jobs:9|g|#host:x,queue:a", "jobs:100|g|#queue:dead", "hits:4|c|#status:200"],
+        &[
+            "jobs:2|g|#queue:a,host:x",
+            "jobs:3|g|#queue:b",
+            "jobs:9|g|#host:x,queue:a",
+            "jobs:100|g|#queue:dead",
+            "hits:4|c|#status:200",
+        ],
     );
     assert_eq!(sample.value(Known::QueueDepth), Some(12.0));
     assert_eq!(sample.value(Known::RequestErrors), Some(0.0), "hits of another status prove it");

@@ -171,7 +171,9 @@ impl Catalog {
     ) -> Result<Row<ChangeRow>, CatalogError> {
         let row = self.expect_row::<ChangeRow>(keys::change(organization, id), CHANGE).await?;
         match &row.value.request.decision {
-            Some(decision) => Err(CatalogError::conflict(format!("the change was {} already", decision.outcome.name()))),
+            Some(decision) => {
+                Err(CatalogError::conflict(format!("the change was {} already", decision.outcome.name())))
+            }
             None if !is_open(&row.value.request, draft.now) => Err(CatalogError::conflict("the change has expired")),
             None => Ok(row),
         }
@@ -247,9 +249,9 @@ fn decide(
     let (by, reason) = (actor.subject.to_string(), reason.to_owned());
     let decision = ChangeDecision { outcome, by, at: draft.now, reason };
     let request = ChangeRequest { decision: Some(decision), ..row.value.request.clone() };
-    for key in keys_of_values(organization, &row.value) {
-        draft.delete(key);
-    }
+    // At once: beside what is published there may be no room for as many deletions.
+    draft.delete_below(&keys::change_values(organization, request.id));
+    draft.delete(mark_of_values(organization, request.id));
     draft.delete(keys::open_change(organization, request.environment, request.id));
     draft.replace(row, &ChangeRow { request: request.clone(), ..row.value.clone() });
     request
@@ -268,8 +270,12 @@ pub(crate) fn keys_of_values(
     row: &ChangeRow,
 ) -> impl Iterator<Item = outrigger_store::Key> + '_ {
     let staying = row.touched.iter().filter(|touched| touched.stays);
-    let resealed = keys::resealed(organization, EnvironmentId::from_bytes(row.request.id.to_bytes()));
-    staying.map(move |touched| keys::change_value(organization, row.request.id, &touched.name)).chain([resealed])
+    let mark = mark_of_values(organization, row.request.id);
+    staying.map(move |touched| keys::change_value(organization, row.request.id, &touched.name)).chain([mark])
+}
+
+fn mark_of_values(organization: OrganizationId, id: ChangeId) -> outrigger_store::Key {
+    keys::resealed(organization, EnvironmentId::from_bytes(id.to_bytes()))
 }
 
 fn listed(names: &[String]) -> String {
@@ -291,7 +297,8 @@ impl EnvironmentStep {
         Environment {
             stage: if from.stage == to.stage { present.stage } else { to.stage },
             name: if from.name == to.name { present.name.clone() } else { to.name.clone() },
-            description: if from.description == to.description { &present.description } else { &to.description }.clone(),
+            description: if from.description == to.description { &present.description } else { &to.description }
+                .clone(),
             is_active: if from.is_active == to.is_active { present.is_active } else { to.is_active },
             extends: if from.extends == to.extends { present.extends } else { to.extends },
             approval: if from.approval == to.approval { present.approval } else { to.approval },

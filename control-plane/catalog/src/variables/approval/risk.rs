@@ -239,7 +239,10 @@ mod tests {
         };
         assert_eq!(risk(Environment { approval: None, ..before.clone() }), Some((Risk::High, 1)));
         assert_eq!(risk(Environment { approval: Some(Risk::Low), ..before.clone() }), Some((Risk::High, 1)));
-        assert_eq!(risk(Environment { extends: Some(EnvironmentId::generate()), ..before.clone() }), Some((Risk::High, 1)));
+        assert_eq!(
+            risk(Environment { extends: Some(EnvironmentId::generate()), ..before.clone() }),
+            Some((Risk::High, 1))
+        );
         assert_eq!(risk(Environment { stage: Stage::Staging, ..before.clone() }), Some((Risk::High, 1)));
         assert_eq!(risk(Environment { name: "eu".to_owned(), ..before.clone() }), Some((Risk::Medium, 1)));
         let both = Environment { is_active: false, description: "old".to_owned(), ..before.clone() };

@@ -1,4 +1,5 @@
-//! A store in which something can be made to happen between the moment that a change was decided and its commit.
+//! A store in which something can be made to happen between the moment that a change was decided and its commit, or
+//! between a read and the next.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,12 +13,20 @@ use outrigger_store::{
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// What is to happen before the next commit.
+/// What is to happen.
 pub(super) type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Before what.
+#[derive(PartialEq, Eq)]
+enum Point {
+    Commit,
+    /// A data key is fetched, for something that was read.
+    DataKey,
+}
 
 pub(super) struct Interposed {
     store: SharedStore,
-    meanwhile: Mutex<Option<Meanwhile>>,
+    meanwhile: Mutex<Option<(Point, Meanwhile)>>,
 }
 
 impl std::fmt::Debug for Interposed {
@@ -33,27 +42,47 @@ impl Interposed {
 
     /// Lets something happen just before the next commit. What it commits itself goes through.
     pub(super) fn before_the_next_commit(&self, meanwhile: impl Future<Output = ()> + Send + 'static) {
-        *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(meanwhile));
+        self.set(Point::Commit, meanwhile);
+    }
+
+    /// Lets something happen just before the next data key is fetched.
+    pub(super) fn before_the_next_data_key(&self, meanwhile: impl Future<Output = ()> + Send + 'static) {
+        self.set(Point::DataKey, meanwhile);
+    }
+
+    fn set(&self, point: Point, meanwhile: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner) = Some((point, Box::pin(meanwhile)));
     }
 
     /// What has not happened, because nothing was committed.
     pub(super) fn take(&self) -> Option<Meanwhile> {
-        self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner).take().map(|(_, meanwhile)| meanwhile)
+    }
+
+    async fn pass(&self, point: Point) {
+        let due = self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(due, _)| *due == point);
+        if let Some((_, meanwhile)) = due {
+            meanwhile.await;
+        }
     }
 }
 
 impl Store for Interposed {
     fn commit(&self, transaction: Transaction) -> Answer<'_, Committed> {
         Box::pin(async move {
-            if let Some(meanwhile) = self.take() {
-                meanwhile.await;
-            }
+            self.pass(Point::Commit).await;
             self.store.commit(transaction).await
         })
     }
 
     fn get(&self, key: &Key) -> Answer<'_, Option<Entry>> {
-        self.store.get(key)
+        let key = key.clone();
+        Box::pin(async move {
+            if key.as_bytes().windows(10).any(|part| part == b"data-key\0\x01") {
+                self.pass(Point::DataKey).await;
+            }
+            self.store.get(&key).await
+        })
     }
 
     fn range(&self, range: KeyRange, options: RangeOptions) -> Answer<'_, Page> {

@@ -54,6 +54,39 @@ async fn a_change_that_was_under_way_for_a_whole_rotation_seals_nothing_under_th
     }
 }
 
+#[tokio::test]
+async fn whoever_has_read_a_row_gets_its_key_however_late_it_is_fetched() {
+    let disk = Disk::new();
+    let store = Arc::new(Interposed::over(store_on(&disk)));
+    let shared: SharedStore = store.clone();
+    let catalog = Catalog::open(shared, MasterKey::generate(), clock().0).await.unwrap();
+    let actor = operator(&catalog).await;
+    let new = outrigger_catalog::NewProject { name: "shop".to_owned(), description: String::new() };
+    let project = catalog.create_project(&actor, new).await.unwrap();
+    let environment = catalog.create_environment(&actor, environment_of(&project, "main")).await.unwrap();
+    for value in ["first", "second"] {
+        let changes = vec![secret("A", value)];
+        catalog.change_variables(&actor, environment.id, changes, None, String::new()).await.unwrap();
+    }
+    let data = KeyKind::Data { organization: project.organization, project: project.id };
+    let interpose = || {
+        let (inner, operator, id) = (catalog.clone(), actor.clone(), project.id);
+        store.before_the_next_data_key(async move {
+            inner.rotate_data_key(&operator, id).await.unwrap();
+            finish(&inner, data).await;
+        });
+    };
+    interpose();
+    let (_, effective) = catalog.effective(project.organization, environment.id).await.unwrap();
+    assert_eq!(effective.entries[0].value.as_ref().unwrap().as_str(), "second");
+    interpose();
+    assert_eq!(catalog.reveal(&actor, environment.id, "A").await.unwrap().expose(), "second");
+    interpose();
+    assert_eq!(content_at(&catalog, &actor, &environment, At::Generation(1)).await["A"], "first");
+    assert!(store.take().is_none(), "each of them came to fetch a key");
+    assert_eq!(catalog.data_keys_of(&actor, project.id).await.unwrap().keys.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_notices_a_rotation_while_everybody_reads_and_writes() {
     let world = World::new().await;

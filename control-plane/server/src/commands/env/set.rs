@@ -83,7 +83,7 @@ impl SetArguments {
 
 /// Where a value comes from.
 #[derive(Debug, PartialEq, Eq)]
-enum Source<'a> {
+pub(crate) enum Source<'a> {
     Given(&'a str),
     File(&'a Path),
     /// As it is.
@@ -98,7 +98,7 @@ impl Source<'_> {
         matches!(self, Self::Standard | Self::Piped)
     }
 
-    fn value(&self, key: &str) -> anyhow::Result<SecretString> {
+    pub(crate) fn value(&self, key: &str) -> anyhow::Result<SecretString> {
         match self {
             Self::Given(value) => Ok(SecretString::from(*value)),
             Self::File(path) => {
@@ -131,7 +131,7 @@ fn read(from: impl std::io::Read) -> anyhow::Result<SecretString> {
 }
 
 /// What every key is set from; standard input has only one value in it.
-fn sources<'a>(
+pub(crate) fn sources<'a>(
     assignments: &'a [String],
     file: Option<&'a Path>,
     is_terminal: bool,

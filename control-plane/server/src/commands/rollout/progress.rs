@@ -36,9 +36,10 @@ pub(super) fn line(rollout: &Value, width: usize) -> String {
     let count = |field: &str| rollout[field].as_u64().unwrap_or_default();
     let running = (count("applied") * BAR).checked_div(count("total")).unwrap_or_default().min(BAR);
     let bar: String = (0..BAR).map(|cell| if cell < running { '#' } else { '-' }).collect();
-    let state = rollout["state"].as_str().unwrap_or_default();
-    let text =
-        format!("[{bar}] generation {} {state}, step {}: {}", rollout["generation"], step(rollout), instances(rollout));
+    let mut text = format!("[{bar}] {}; step {}", instances(rollout), step(rollout));
+    if let Some(state) = rollout["state"].as_str().filter(|state| *state != "progressing") {
+        text = format!("{text}; {state}");
+    }
     text.chars().take(width).collect()
 }
 
@@ -50,14 +51,16 @@ mod tests {
 
     #[test]
     fn a_line_tells_the_step_and_who_stands_where() {
-        let rollout = json!({
-            "generation": 7, "state": "progressing", "step": 1, "steps": 2, "share": 10.0,
+        let mut rollout = json!({
+            "state": "progressing", "step": 1, "steps": 2, "share": 10.0,
             "total": 50, "applied": 5, "pending": 0, "refused": 1, "waiting": 44, "unhealthy": 1,
         });
-        let told = "[##------------------] generation 7 progressing, step 1 of 2 (10 %): \
-                    5 of 50 running it, 1 refused it, 44 waiting, 1 without service";
+        let told = "[##------------------] 5 of 50 running it, 1 refused it, 44 waiting, 1 without service; \
+                    step 1 of 2 (10 %)";
         assert_eq!(line(&rollout, 200), told);
         assert_eq!(line(&rollout, 30), told[..30]);
-        assert!(line(&json!({}), 200).starts_with("[--------------------] generation null"));
+        rollout["state"] = "paused".into();
+        assert_eq!(line(&rollout, 200), format!("{told}; paused"));
+        assert!(line(&json!({}), 200).starts_with("[--------------------] 0 of 0"));
     }
 }

@@ -187,7 +187,7 @@ impl Story {
         let new = &entries[told.map_or(0, |at| at + 1)..];
         self.last = entries.last().cloned();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        new.iter().map(|entry| format!("{}  {}", text(&entry["at"]), text(&entry["message"]))).collect()
+        new.iter().map(|entry| format!("{:24}  {}", text(&entry["at"]), text(&entry["message"]))).collect()
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     fn entry(number: u32) -> Value {
-        json!({ "at": format!("12:00:0{number}Z"), "message": format!("thing {number}") })
+        json!({ "at": format!("2026-01-31T12:00:00.00{number}Z"), "message": format!("thing {number}") })
     }
 
     #[test]
@@ -207,9 +207,9 @@ mod tests {
         assert_eq!(story.news(&json!({ "timeline": [entry(1), entry(2)] })).len(), 2);
         assert!(story.news(&json!({ "timeline": [entry(1), entry(2)] })).is_empty());
         let news = story.news(&json!({ "timeline": [entry(1), entry(2), entry(3)] }));
-        assert_eq!(news, ["12:00:03Z  thing 3"]);
+        assert_eq!(news, ["2026-01-31T12:00:00.003Z  thing 3"]);
         let news = story.news(&json!({ "timeline": [entry(1), entry(3), entry(4), entry(5)] }));
-        assert_eq!(news, ["12:00:04Z  thing 4", "12:00:05Z  thing 5"]);
+        assert_eq!(news, ["2026-01-31T12:00:00.004Z  thing 4", "2026-01-31T12:00:00.005Z  thing 5"]);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `outrigger template apply`.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Output, Remote};
 use crate::client::Body;
-use crate::commands::env::compare;
+use crate::commands::env::{compare, set};
 use crate::commands::{change, id, output, resolve};
 use crate::console;
 
@@ -22,8 +23,9 @@ pub(crate) struct ApplyArguments {
     /// environment of gets one
     #[arg(long, short, value_name = "STAGE[/NAME]", default_value = "production")]
     environment: String,
-    /// A value: KEY=VALUE; `KEY=@FILE` takes it from a file, and KEY alone from standard input
-    #[arg(long, value_name = "KEY=VALUE")]
+    /// A value: KEY=VALUE. KEY alone asks for it without showing it, or takes it from a pipe; `KEY=@FILE` takes it from a
+    /// file and `KEY=-` from standard input, byte for byte
+    #[arg(long, value_name = "KEY[=VALUE]")]
     set: Vec<String>,
     /// Also replace what has a value already, generated secrets included
     #[arg(long)]
@@ -71,52 +73,31 @@ pub(super) async fn run(arguments: ApplyArguments) -> anyhow::Result<()> {
     }
 }
 
-/// Values as they are, from files, and at most one from standard input.
-fn overrides(set: &[String]) -> anyhow::Result<Map<String, Value>> {
+fn overrides(assignments: &[String]) -> anyhow::Result<Map<String, Value>> {
     let mut overrides = Map::new();
-    let mut from_stdin: Option<&str> = None;
-    for text in set {
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
-            None => (text.as_str(), None),
-        };
-        let value = match (value, value.and_then(|value| value.strip_prefix('@'))) {
-            (_, Some(file)) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
-            (Some(value), None) if value != "-" => value.to_owned(),
-            (_, None) => {
-                if let Some(first) = from_stdin.replace(key) {
-                    anyhow::bail!("only one value comes from standard input, not both {first} and {key}");
-                }
-                let text = std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?;
-                // The end of the line belongs to the terminal, or to `echo`.
-                text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)).to_owned()
-            }
-        };
-        if overrides.insert(key.to_owned(), value.into()).is_some() {
-            anyhow::bail!("{key} is set twice");
-        }
+    for (key, source) in set::sources(assignments, None, std::io::stdin().is_terminal())? {
+        overrides.insert(key.to_owned(), source.value(key)?.expose().into());
     }
     Ok(overrides)
 }
 
-/// Every variable of the template on a line, and what has become of all of them.
+/// Every variable of the template on a line, if any of them is different, and what has become of all of them.
 fn tell(mut answer: Value) -> anyhow::Result<()> {
-    let rows = rows(&mut answer);
-    if !rows.is_empty() {
-        output::list(Output::Table, &rows, &OUTCOME)?;
+    let is_changed = answer["differences"].as_array().is_some_and(|all| !all.is_empty());
+    if is_changed {
+        output::list(Output::Table, &rows(&mut answer), &OUTCOME)?;
     }
     let generation = answer["generation"].as_u64().context("the answer has no generation")?;
     let environment = &answer["environment"];
     let (stage, name) = (&environment["environment"], &environment["name"]);
     let label = format!("{}/{}", stage.as_str().unwrap_or_default(), name.as_str().unwrap_or_default());
-    let is_changed = answer["differences"].as_array().is_some_and(|all| !all.is_empty());
     let is_new = environment["isNew"] == true;
     let outcome = match (answer["dryRun"] == true, is_new, is_changed) {
         (true, true, _) => format!("nothing was changed: this was a dry run, which would make {label}"),
-        (true, false, _) => format!("nothing was changed: this was a dry run on generation {generation} of {label}"),
+        (true, false, true) => format!("nothing was changed: this was a dry run on generation {generation} of {label}"),
         (false, true, _) => format!("made {label}, generation {generation}"),
         (false, false, true) => format!("generation {generation} of {label}"),
-        (false, false, false) => format!("nothing is different from generation {generation} of {label}"),
+        (_, false, false) => format!("nothing is different from generation {generation} of {label}"),
     };
     console::line(format_args!("{outcome}"))?;
     Ok(())
@@ -142,14 +123,6 @@ fn rows(answer: &mut Value) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_are_taken_as_they_are_and_each_name_once() {
-        let set = |texts: &[&str]| overrides(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
-        assert_eq!(Value::Object(set(&["A=1", "B=x=y", "C="]).unwrap()), json!({ "A": "1", "B": "x=y", "C": "" }));
-        assert!(set(&["A=1", "A=2"]).unwrap_err().to_string().contains("A is set twice"));
-        assert!(set(&["A=@/no/such/file"]).unwrap_err().to_string().contains("/no/such/file"));
-    }
 
     #[test]
     fn every_variable_has_a_line_and_a_secret_is_hidden() {

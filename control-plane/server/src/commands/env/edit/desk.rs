@@ -1,8 +1,8 @@
 //! Where something is edited: a file that only its owner can read, in memory where that is possible, and gone afterwards.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -40,9 +40,12 @@ pub(super) fn page(label: &str, generation: u64, reveal: bool, variables: &str) 
          # A variable that you delete here is deleted; one that you add may be `KEY: value`.\n\
          {secrets}\n"
     );
-    let mut text = Zeroizing::new(String::with_capacity(head.len() + variables.len()));
+    // An empty mapping has braces, which whoever adds the first variable would have to know about.
+    let (variables, end) = variables.strip_suffix(" {}\n").map_or((variables, ""), |empty| (empty, "\n"));
+    let mut text = Zeroizing::new(String::with_capacity(head.len() + variables.len() + end.len()));
     text.push_str(&head);
     text.push_str(variables);
+    text.push_str(end);
     SecretString::from(text)
 }
 
@@ -55,7 +58,11 @@ impl Desk {
         let parent = memory.unwrap_or_else(std::env::temp_dir);
         let what = || format!("cannot write to {}", parent.display());
         // A directory of its own, which is its owner's alone, for what editors write beside a file too.
-        let directory = tempfile::Builder::new().prefix("outrigger-edit-").tempdir_in(&parent).with_context(what)?;
+        let directory = tempfile::Builder::new()
+            .prefix("outrigger-edit-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&parent)
+            .with_context(what)?;
         let file = directory.path().join("variables.yaml");
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).with_context(what)?;
         out.write_all(text.expose().as_bytes()).with_context(what)?;
@@ -140,9 +147,14 @@ async fn wait(mut command: Command) -> anyhow::Result<ExitStatus> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
+
+    #[test]
+    fn a_page_says_what_it_is_and_takes_the_first_variable() {
+        let page = page("production/main", 0, false, "outrigger: 1\nvariables: {}\n");
+        assert!(page.expose().starts_with("# Variables of production/main, generation 0.\n"), "{}", page.expose());
+        assert!(page.expose().contains("`value: null`") && page.expose().ends_with("outrigger: 1\nvariables:\n"));
+    }
 
     #[test]
     fn only_the_owner_can_read_it_and_it_is_gone_unless_it_is_kept() {
