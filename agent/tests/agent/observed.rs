@@ -86,7 +86,7 @@ fn what_a_program_serves_becomes_requests_errors_response_times_and_queue_depth(
     let url = page.url();
     let running = sandbox.start(&[&["--scrape", &url][..], &rules].concat(), "exec sleep 1000");
     let sample = wait_for(&plane, "a sample with rates", |sample| {
-        sample.value(Metric::Requests).and_then(|_| sample.latency.as_ref()).map(|_| sample.clone())
+        sample.value(Metric::Requests).and(sample.latency.as_ref()).map(|_| sample.clone())
     });
     let (requests, errors) = (sample.value(Metric::Requests).unwrap(), sample.value(Metric::RequestErrors).unwrap());
     assert!((errors * 10.0 - requests).abs() < 1e-6, "{errors} of {requests}");

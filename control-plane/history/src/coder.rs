@@ -14,7 +14,7 @@ const BOTTOM: u32 = 1 << 24;
 /// The most bits that are coded at once without a model.
 const RAW_BITS: u32 = 16;
 /// Observations after which a probability no longer adapts slower. Larger is better for stationary data, smaller for
-/// data that changes its nature; measured on busy and idle sandboxes.
+/// data that changes its nature; between 100 and 250, busy and idle sandboxes show no difference.
 const PATIENCE: u8 = 120;
 
 /// What a bit was so far: the probability that it is set, and how sure that is.
@@ -30,7 +30,7 @@ const WEIGHTS: [i32; PATIENCE as usize + 1] = {
     let mut weights = [0; PATIENCE as usize + 1];
     let mut n = 0;
     while n < weights.len() {
-        #[allow(clippy::cast_possible_truncation, reason = "not above 120")]
+        #[allow(clippy::cast_possible_truncation, reason = "not above PATIENCE")]
         let twice = 2 * n as i32 + 3;
         weights[n] = 2 * 65_536 / twice;
         n += 1;

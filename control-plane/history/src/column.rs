@@ -84,7 +84,9 @@ impl Plan {
     fn new(scale: Option<Scale>, gaps: bool, present: &[f64]) -> Self {
         let whole =
             |value: &f64| scale.map_or_else(|| decimal::ordered(value.to_bits()), |scale| scale.mantissa(*value));
-        let start = present.first().map_or(0, whole);
+        // Decimals are told from the smallest; bits have no scale that would make it a floor.
+        let first = present.first().map_or(0, whole);
+        let start = if scale.is_some() { present.iter().map(whole).fold(first, i64::min) } else { first };
         let factor = if scale.is_some() {
             let common = present.iter().map(whole).fold(0, |common, n| divisor(common, (n - start).unsigned_abs()));
             common.max(1).cast_signed()
@@ -208,7 +210,7 @@ struct Cells {
 
 impl Cells {
     fn new(memory: Memory, scale: Option<Scale>, start: i64, factor: i64) -> Self {
-        Self { scale, start, factor, whole: Sequence::new(memory, 0), near: Difference::new() }
+        Self { scale, start, factor, whole: Sequence::new(memory), near: Difference::new() }
     }
 
     /// The value, which a decoder is not given.

@@ -22,10 +22,10 @@
 //!
 //! # Why a codec of its own
 //!
-//! A column is coded by a range coder under models that adapt to it ([the layout](row)), at 20 to 100 ns a value. Block
-//! formats with tables, whose cost is nothing for a million values, spend a tenth of a column on them when it has the
-//! thousand values that an hour-long query wants in one piece; models that learn as they go spend nothing, forget what
-//! was, and need no more code than a table does. `examples/ratio` measures it beside VictoriaMetrics and Prometheus.
+//! A column is coded by a range coder under models that adapt to it ([the layout](row)), at about 60 ns a value to read: a
+//! fifth of a millisecond for an hour of one metric. A codec with tables, such as pco, is five times faster, as small on
+//! busy columns of a thousand values, and larger on idle ones. This one is without `unsafe`, cannot fail on bytes that
+//! lie, and is short. `examples/ratio` measures it beside VictoriaMetrics and Prometheus.
 
 #![forbid(unsafe_code)]
 

@@ -19,7 +19,7 @@
 //!
 //! A stream is what the range coder wrote, under models that learn: for each time whether there is a value, and then the
 //! value, as its rank among those that came up before (memory 1: the newest first, 2: the most frequent first), or as
-//! its distance to the best of six predictions, by its number of bits and those bits. Times are coded as their distances to
+//! its distance to the best of seven predictions, by its number of bits and those bits. Times are coded as their distances to
 //! a rhythm of `step`, numbers as `start + n * factor`, decimals divided by `10^exponent`, nearly decimal ones with a
 //! distance in units in the last place behind each. Response times are first and number of buckets, their counts,
 //! minimum, maximum and sum.

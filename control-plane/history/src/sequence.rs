@@ -1,7 +1,8 @@
 //! A sequence of whole numbers: each is one of the values that came up before, or is told by its distance to a prediction.
 //!
-//! Six predictors run side by side; the one that was nearest lately predicts next. Nothing of that is stored: the
-//! decoder sees the same past and draws the same conclusion.
+//! Seven predictors run side by side; the one that was nearest lately predicts next. Nothing of that is stored: the
+//! decoder sees the same past and draws the same conclusion. One of them is the floor, zero: what comes in bursts, like
+//! bytes and faults, is best told by its size alone, which is a matter of its own with models of its own.
 
 use crate::coder::{Bit, Coder};
 use crate::number::{Difference, class_of};
@@ -26,21 +27,28 @@ pub(crate) struct Sequence {
     known: Option<Known>,
     predictor: Predictor,
     difference: Difference,
+    above_floor: Difference,
 }
 
 impl Sequence {
-    /// `start` is what the first value is near to.
-    pub(crate) fn new(memory: Memory, start: i64) -> Self {
-        let known = (memory != Memory::None).then(|| Known::new(memory == Memory::Recent, start));
-        Self { known, predictor: Predictor::new(start), difference: Difference::new() }
+    /// Of values that are best told from zero, such as those above the smallest.
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self {
+            known: (memory != Memory::None).then(|| Known::new(memory == Memory::Recent)),
+            predictor: Predictor::new(),
+            difference: Difference::new(),
+            above_floor: Difference::new(),
+        }
     }
 
     #[inline]
     pub(crate) fn code<C: Coder>(&mut self, coder: &mut C, value: i64) -> i64 {
         let known = self.known.as_mut().and_then(|known| known.code(coder, value));
         let value = known.unwrap_or_else(|| {
-            let predicted = self.predictor.next();
-            predicted.wrapping_add(self.difference.code(coder, value.wrapping_sub(predicted)))
+            let best = self.predictor.best();
+            let predicted = self.predictor.predictions[best];
+            let model = if best == FLOOR { &mut self.above_floor } else { &mut self.difference };
+            predicted.wrapping_add(model.code(coder, value.wrapping_sub(predicted)))
         });
         if let Some(memory) = &mut self.known
             && known.is_none()
@@ -70,11 +78,9 @@ struct Known {
 }
 
 impl Known {
-    fn new(newest_first: bool, start: i64) -> Self {
-        let mut values = [0; KNOWN];
-        values[0] = start;
+    fn new(newest_first: bool) -> Self {
         let (new, rank) = ([Bit::NEW; PLACES], [[Bit::NEW; KNOWN]; PLACES]);
-        Self { values, held: 1, newest_first, last: 0, new, rank }
+        Self { values: [0; KNOWN], held: 1, newest_first, last: 0, new, rank }
     }
 
     /// The value, when it is a remembered one.
@@ -114,7 +120,10 @@ impl Known {
 const FRACTION: u32 = 8;
 /// Beyond it values do not enter a mean: with its fraction a difference of two still fits.
 const MEAN_LIMIT: i64 = 1 << 53;
-const PREDICTORS: usize = 6;
+const PREDICTORS: usize = 7;
+const FLOOR: usize = 6;
+/// What the sign of a difference costs, in the units of [`missed_by`]; above the floor there is none.
+const SIGN: u32 = 8;
 /// How fast a predictor's past is forgotten, as a shift.
 const FORGET: u32 = 4;
 
@@ -131,27 +140,28 @@ struct Predictor {
 }
 
 impl Predictor {
-    const fn new(start: i64) -> Self {
-        let mean = scaled(start);
+    const fn new() -> Self {
         let off = [0; PREDICTORS];
-        Self { last: start, before: start, fast: mean, slow: mean, drift: 0, off, predictions: [start; PREDICTORS] }
+        Self { last: 0, before: 0, fast: 0, slow: 0, drift: 0, off, predictions: [0; PREDICTORS] }
     }
 
     #[inline]
-    fn next(&self) -> i64 {
+    fn best(&self) -> usize {
         let mut best = 0;
         for at in 1..PREDICTORS {
             if self.off[at] < self.off[best] {
                 best = at;
             }
         }
-        self.predictions[best]
+        best
     }
 
     #[inline]
     fn learn(&mut self, value: i64) {
-        for (off, prediction) in self.off.iter_mut().zip(self.predictions) {
-            *off = *off - (*off >> FORGET) + missed_by(value.wrapping_sub(prediction));
+        for (at, (off, prediction)) in self.off.iter_mut().zip(self.predictions).enumerate() {
+            let error = value.wrapping_sub(prediction);
+            let sign = if at == FLOOR || error == 0 { 0 } else { SIGN };
+            *off = *off - (*off >> FORGET) + missed_by(error) + sign;
         }
         let step = scaled(value.wrapping_sub(self.last));
         (self.before, self.last) = (self.last, value);
@@ -167,6 +177,7 @@ impl Predictor {
             slow,
             value.wrapping_add(rounded(self.drift)),
             (value >> 1).wrapping_add(slow >> 1),
+            0,
         ];
     }
 }
@@ -210,18 +221,18 @@ mod tests {
     proptest! {
         #[test]
         fn any_sequence_leads_back(
-            values in prop::collection::vec((any::<i64>(), 0_u32..64), 0..300), start: i64, memory in 0_usize..3
+            values in prop::collection::vec((any::<i64>(), 0_u32..64), 0..300), memory in 0_usize..3
         ) {
             let memory = Memory::ALL[memory];
             let values: Vec<i64> = values.into_iter().map(|(value, shift)| value >> shift).collect();
             let mut encoder = Encoder::new();
-            let mut sequence = Sequence::new(memory, start);
+            let mut sequence = Sequence::new(memory);
             for value in &values {
                 sequence.code(&mut encoder, *value);
             }
             let bytes = encoder.finish();
             let mut decoder = Decoder::new(&bytes);
-            let mut sequence = Sequence::new(memory, start);
+            let mut sequence = Sequence::new(memory);
             for value in values {
                 prop_assert_eq!(sequence.code(&mut decoder, 0), value);
             }
@@ -231,7 +242,7 @@ mod tests {
     #[test]
     fn a_straight_line_costs_next_to_nothing() {
         let mut encoder = Encoder::new();
-        let mut sequence = Sequence::new(Memory::None, 0);
+        let mut sequence = Sequence::new(Memory::None);
         for at in 0..3_600 {
             sequence.code(&mut encoder, at * 977);
         }

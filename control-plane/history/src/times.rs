@@ -32,7 +32,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, times: &[UnixMillis]) {
 }
 
 fn stream(memory: Memory, off: &[i64]) -> Vec<u8> {
-    let (mut encoder, mut sequence) = (Encoder::new(), Sequence::new(memory, 0));
+    let (mut encoder, mut sequence) = (Encoder::new(), Sequence::new(memory));
     for off in off {
         sequence.code(&mut encoder, *off);
     }
@@ -65,7 +65,7 @@ impl<'a> Times<'a> {
 
     pub(crate) fn decode(&self) -> Result<Vec<UnixMillis>, DecodeError> {
         let mut times = Vec::with_capacity(self.samples);
-        let mut coding = self.stream.map(|(memory, stream)| (Decoder::new(stream), Sequence::new(memory, 0)));
+        let mut coding = self.stream.map(|(memory, stream)| (Decoder::new(stream), Sequence::new(memory)));
         for due in rhythm(self.first, self.step).take(self.samples) {
             let off = coding.as_mut().map_or(0, |(decoder, sequence)| sequence.code(decoder, 0));
             let at = UnixMillis::from_millis(due.wrapping_add(off.cast_unsigned()));

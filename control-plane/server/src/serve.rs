@@ -182,13 +182,15 @@ async fn when_free<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, Open
 }
 
 /// Whether keys open the database, found out without writing a byte: opening for real repairs and migrates.
-async fn unlock(database: &Path, options: Options, keys: MasterKeys) -> anyhow::Result<Result<Unlocked, CatalogOpenError>> {
+async fn unlock(
+    database: &Path,
+    options: Options,
+    keys: MasterKeys,
+) -> anyhow::Result<Result<Unlocked, CatalogOpenError>> {
     let store: SharedStore = Arc::new(when_free(|| RedbStore::inspect(database, options)).await?);
     let opened = Catalog::open(Arc::clone(&store), keys, Arc::new(UnixMillis::now)).await;
-    let unlocked = opened.map(|catalog| Unlocked {
-        name: catalog.master_key_name(),
-        is_rotating: catalog.needs_two_master_keys(),
-    });
+    let unlocked = opened
+        .map(|catalog| Unlocked { name: catalog.master_key_name(), is_rotating: catalog.needs_two_master_keys() });
     store.close().await.with_context(|| format!("cannot let go of the database {}", database.display()))?;
     Ok(unlocked)
 }

@@ -236,7 +236,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(line: &str) -> Result<(String, Vec<(String, String)>, f64), LineError> {
+    type Read = Result<(String, Vec<(String, String)>, f64), LineError>;
+
+    fn read(line: &str) -> Read {
         match parse(line.as_bytes())? {
             Line::Point(point) => {
                 let labels = point.labels().map(|(name, value)| (name.to_owned(), value.into_owned())).collect();
@@ -246,11 +248,7 @@ mod tests {
         }
     }
 
-    fn labelled(
-        name: &str,
-        labels: &[(&str, &str)],
-        value: f64,
-    ) -> Result<(String, Vec<(String, String)>, f64), LineError> {
+    fn labelled(name: &str, labels: &[(&str, &str)], value: f64) -> Read {
         Ok((name.to_owned(), labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(), value))
     }
 

@@ -39,7 +39,7 @@ impl RotateKey {
         match (is_data, &self.project_id) {
             (Some(true), None) => problems.add("projectId", "is required for a data key"),
             (Some(false), Some(_)) => {
-                problems.add("projectId", "is for data keys: the installation has one master key")
+                problems.add("projectId", "is for data keys: the installation has one master key");
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! Templates, and what is asked and answered when one is applied.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -317,10 +318,12 @@ impl<'de> Visitor<'de> for OverridesVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Overrides, A::Error> {
         let mut overrides = BTreeMap::new();
         while let Some((key, value)) = entries.next_entry::<String, Value>()? {
-            if overrides.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("duplicate field `{key}`")));
-            }
-            overrides.insert(key, value);
+            match overrides.entry(key) {
+                Entry::Occupied(first) => {
+                    return Err(A::Error::custom(format_args!("duplicate field `{}`", first.key())));
+                }
+                Entry::Vacant(free) => free.insert(value),
+            };
         }
         Ok(Overrides(overrides))
     }

@@ -1,5 +1,6 @@
 //! Values in the clear, for whoever has the right to see them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_configuration::resolve::{Effective, Source};
@@ -95,10 +96,11 @@ fn sources(
         if !seen.insert((environment, key.clone())) {
             continue;
         }
-        if !resolved.contains_key(&environment) {
-            resolved.insert(environment, composition.resolve(environment).map_err(unresolvable)?);
-        }
-        let Some(entry) = resolved.get(&environment).and_then(|effective| effective.entry(&key)) else { continue };
+        let effective = match resolved.entry(environment) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => place.insert(composition.resolve(environment).map_err(unresolvable)?),
+        };
+        let Some(entry) = effective.entry(&key) else { continue };
         if entry.entry.is_secret() {
             written.insert((entry.origin, key));
         }

@@ -8,7 +8,7 @@ use outrigger_protocol::time::UnixMillis;
 pub fn read(bytes: &[u8]) {
     read_all(bytes);
     let checksum = crc32fast::hash(bytes).to_le_bytes();
-    read_all(&[b"OH\x01", &checksum, bytes].concat());
+    read_all(&[&b"OH\x01"[..], &checksum, bytes].concat());
 }
 
 fn read_all(bytes: &[u8]) {

@@ -1,5 +1,6 @@
 //! What holds for everything that goes through this crate, from outside it.
 
+mod golden;
 mod hostile;
 mod queries;
 mod ring;

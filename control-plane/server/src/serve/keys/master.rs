@@ -204,3 +204,88 @@ fn take_place(config: &Config) -> anyhow::Result<()> {
 fn exists(path: &Path) -> anyhow::Result<bool> {
     path.try_exists().with_context(|| format!("cannot look at {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Layers, SettingFlags, Sources};
+
+    fn config(data: &Path, settings: &[(&str, &Path)]) -> Config {
+        let flags = SettingFlags::default().with("data-dir", data.display().to_string());
+        let flags = settings.iter().fold(flags, |flags, (name, path)| flags.with(name, path.display().to_string()));
+        let sources = Sources { config: None, env: None, variables: &[], flags: &flags };
+        Config::compile(&Layers::load(&sources).unwrap()).unwrap()
+    }
+
+    /// A file with a new key, and the key's name.
+    fn key_file(path: &Path) -> String {
+        let key = MasterKey::generate();
+        fs::write(path, key.to_text().expose()).unwrap();
+        key.name()
+    }
+
+    /// Opens what is under `keys`, the last of which is what everything new is sealed with.
+    async fn open(config: &Config, keys: &[&str]) -> anyhow::Result<MasterKeys> {
+        for_database(config, async |given: MasterKeys| {
+            let names: Vec<String> =
+                [Some(&given.current), given.next.as_ref()].into_iter().flatten().map(MasterKey::name).collect();
+            let is_missing = |key: &&&str| !names.iter().any(|name| name == **key);
+            let name = keys.last().copied().unwrap_or_default().to_owned();
+            Ok(match keys.iter().find(is_missing) {
+                None => Ok(Unlocked { name, is_rotating: keys.len() > 1 }),
+                Some(missing) if keys.len() > 1 => {
+                    Err(OpenError::HalfRotated { missing: "new", name: (*missing).to_owned() })
+                }
+                Some(missing) => Err(OpenError::WrongMasterKey { name: Some((*missing).to_owned()) }),
+            })
+        })
+        .await
+    }
+
+    fn names(keys: &MasterKeys) -> (String, Option<String>) {
+        (keys.current.name(), keys.next.as_ref().map(MasterKey::name))
+    }
+
+    #[tokio::test]
+    async fn the_next_key_is_only_asked_for_when_the_present_one_does_not_suffice() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, next_file) = (directory.path().join("now"), directory.path().join("next"));
+        let (now, next) = (key_file(&file), key_file(&next_file));
+        let config = config(directory.path(), &[("master-key-file", &file), ("next-master-key-file", &next_file)]);
+        assert_eq!(names(&open(&config, &[&now]).await.unwrap()), (now.clone(), None));
+        assert_eq!(names(&open(&config, &[&now, &next]).await.unwrap()), (now.clone(), Some(next.clone())));
+        // It is over, and the settings are as they were.
+        assert_eq!(names(&open(&config, &[&next]).await.unwrap()), (next.clone(), None));
+        assert!(file.exists() && next_file.exists(), "files that settings name are the operator's");
+
+        fs::remove_file(&next_file).unwrap();
+        let error = format!("{:#}", open(&config, &[&now, &next]).await.unwrap_err());
+        assert!(error.contains(&next) && error.contains("next_") && error.contains("master_key_file"), "{error}");
+        let error = format!("{:#}", open(&config, &[&next]).await.unwrap_err());
+        assert!(error.contains("not the one") && error.contains(&next), "{error}");
+    }
+
+    #[tokio::test]
+    async fn in_the_data_directory_the_files_are_renamed_whatever_interrupts_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, next_file) = (directory.path().join(MASTER_KEY), directory.path().join(NEXT_MASTER_KEY));
+        let (old, new) = (key_file(&file), key_file(&next_file));
+        let config = config(directory.path(), &[]);
+        assert_eq!(names(&open(&config, &[&old, &new]).await.unwrap()), (old.clone(), Some(new.clone())));
+        assert!(next_file.exists(), "nothing is renamed before it is over");
+        let kept = directory.path().join(format!("old-master-{old}.key"));
+        for is_interrupted in [false, true] {
+            if is_interrupted {
+                fs::rename(&file, &next_file).unwrap();
+            }
+            assert_eq!(names(&open(&config, &[&new]).await.unwrap()), (new.clone(), None));
+            assert!(!next_file.exists() && kept.exists());
+            assert_eq!(MasterKeySource::File(file.clone()).load().unwrap().name(), new);
+        }
+
+        fs::remove_file(&file).unwrap();
+        let error = format!("{:#}", open(&config, &[&new]).await.unwrap_err());
+        assert!(error.contains("master.key") && error.contains("missing"), "{error}");
+        assert!(!file.exists(), "no key is made over an existing database");
+    }
+}

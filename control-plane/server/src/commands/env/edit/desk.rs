@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 /// Largest file that the control plane takes.
 const FILE_BYTES: u64 = 1024 * 1024;
 /// `TMPFS_MAGIC` of statfs(2).
-const TMPFS: i64 = 0x0102_1994;
+const TMPFS: i128 = 0x0102_1994;
 /// What POSIX has on every system.
 const EDITOR: &str = "vi";
 
@@ -127,7 +127,7 @@ fn in_memory() -> Option<PathBuf> {
 
 fn is_tmpfs(found: &rustix::fs::StatFs) -> bool {
     // The type of the field is not the same on all architectures.
-    i64::try_from(found.f_type) == Ok(TMPFS)
+    i128::from(found.f_type) == TMPFS
 }
 
 /// Runs a program that has the terminal meanwhile: ctrl-C is for it. When this program is told to end, that one is too.
