@@ -10,9 +10,7 @@ use crate::keys;
 use crate::model::{Actor, AuditAction, Environment, Generation, Project, Role, Stage};
 use crate::projects::PROJECT;
 use crate::record::ProjectRow;
-
-/// Names in one message; the rest is counted.
-const NAMES_SHOWN: usize = 10;
+use crate::validate::listed;
 
 impl Catalog {
     /// The environment that a person means by a stage, by `stage/name`, or by an id; in the project that is named by its
@@ -106,10 +104,7 @@ fn the_only<T>(mut found: Vec<T>, names: Vec<String>, what: &'static str) -> Res
         (Some(only), true) => Ok(only),
         (None, _) => Err(CatalogError::NotFound { what }),
         (Some(_), false) => {
-            let more = names.len().saturating_sub(NAMES_SHOWN);
-            let shown = names.into_iter().take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            Err(CatalogError::invalid(what, format!("may be one of several, name one: {shown}{more}")))
+            Err(CatalogError::invalid(what, format!("may be one of several, name one: {}", listed(names))))
         }
     }
 }

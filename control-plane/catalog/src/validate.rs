@@ -255,6 +255,20 @@ impl Problems {
     }
 }
 
+/// Names in one message; the rest is counted.
+const NAMES_SHOWN: usize = 10;
+
+/// Names for people, in alphabetical order.
+pub(crate) fn listed<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> String {
+    let names: Vec<N> = names.into_iter().collect();
+    let mut names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    names.sort_unstable();
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    names.truncate(NAMES_SHOWN);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", names.join(", "))
+}
+
 /// `text` cut to at most `most` bytes, at the end of a character.
 pub(crate) fn clip(text: &str, most: usize) -> String {
     text[..text.floor_char_boundary(most)].to_owned()

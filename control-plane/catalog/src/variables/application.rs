@@ -21,9 +21,7 @@ use crate::model::{Actor, AppliedTemplate, AuditAction, ChangeKind, Environment,
 use crate::mutation::{Decided, Draft};
 use crate::projects::PROJECT;
 use crate::record::{Outcome, ProjectRow};
-
-/// Names in one message; the rest is counted.
-const NAMES_SHOWN: usize = 10;
+use crate::validate::listed;
 
 /// Which template to apply, to what, and how.
 #[derive(Debug)]
@@ -214,10 +212,8 @@ impl Catalog {
 }
 
 fn name_one(problem: &str, environments: &[Environment]) -> CatalogError {
-    let names: Vec<&str> = environments.iter().take(NAMES_SHOWN).map(|environment| environment.name.as_str()).collect();
-    let more = environments.len().saturating_sub(NAMES_SHOWN);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    CatalogError::invalid(ENVIRONMENT, format!("{problem}, name one: {}{more}", names.join(", ")))
+    let names = environments.iter().map(|environment| &environment.name);
+    CatalogError::invalid(ENVIRONMENT, format!("{problem}, name one: {}", listed(names)))
 }
 
 /// What the template comes to in an environment.

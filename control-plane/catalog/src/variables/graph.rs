@@ -12,9 +12,7 @@ use crate::keys;
 use crate::model::Environment;
 use crate::mutation::Draft;
 use crate::record::Empty;
-
-/// Names in one message; the rest is counted.
-const NAMES_SHOWN: usize = 10;
+use crate::validate::listed;
 
 impl Catalog {
     /// Adds to a draft an environment that is new, or as it is to be, with a generation of every environment whose
@@ -68,12 +66,10 @@ impl Catalog {
 
     async fn in_use(&self, organization: OrganizationId, users: &[EnvironmentId]) -> Result<String, CatalogError> {
         let mut names = Vec::new();
-        for id in users.iter().take(NAMES_SHOWN) {
+        for id in users {
             let row = self.row::<Environment>(keys::environment(organization, *id)).await?;
             names.extend(row.map(|row| row.value.label()));
         }
-        let more = users.len().saturating_sub(NAMES_SHOWN);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        Ok(format!("the environment is extended or referred to by {}{more}", names.join(", ")))
+        Ok(format!("the environment is extended or referred to by {}", listed(names)))
     }
 }

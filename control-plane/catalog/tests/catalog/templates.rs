@@ -362,19 +362,16 @@ async fn a_stage_without_an_environment_gets_one_with_the_template_in_it() {
 
 #[tokio::test]
 async fn a_stage_that_may_be_one_of_several_has_to_be_named() {
-    let (world, actor, project, environment) = shop().await;
+    let (world, actor, project, _) = shop().await;
     world.catalog.create_environment(&actor, environment_of(&project, "eu")).await.unwrap();
     let found = problems(world.catalog.apply_template(&actor, application(&project, NEEDED)).await.unwrap_err());
     assert_eq!(found[0].field, "environment");
-    assert!(found[0].problem.contains("main, eu"), "{}", found[0]);
+    assert!(found[0].problem.contains("eu, main"), "{}", found[0]);
     let named = TemplateApplication { name: Some("eu".to_owned()), ..application(&project, NEEDED) };
     assert_eq!(world.catalog.apply_template(&actor, named).await.unwrap().environment.name, "eu");
-    for id in [
-        environment.id,
-        world.catalog.list_environments(&actor, project.id, Page::default()).await.unwrap().items[1].id,
-    ] {
+    for one in world.catalog.list_environments(&actor, project.id, Page::default()).await.unwrap().items {
         let update = EnvironmentUpdate { is_active: Some(false), ..EnvironmentUpdate::default() };
-        world.catalog.update_environment(&actor, id, update).await.unwrap();
+        world.catalog.update_environment(&actor, one.id, update).await.unwrap();
     }
     let found = problems(world.catalog.apply_template(&actor, application(&project, NEEDED)).await.unwrap_err());
     assert!(found[0].problem.contains("not active"), "{}", found[0]);

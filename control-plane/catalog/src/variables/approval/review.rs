@@ -14,11 +14,9 @@ use crate::model::{
 };
 use crate::mutation::Draft;
 use crate::record::{ChangeRow, EnvironmentStep, Outcome, VariableRow};
-use crate::validate::{MESSAGE_BYTES, Problems};
+use crate::validate::{MESSAGE_BYTES, Problems, listed};
 
 const CHANGE: &str = "change request";
-/// Names in one message; the rest is counted.
-const NAMES_SHOWN: usize = 10;
 
 /// How somebody approves a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -276,12 +274,6 @@ pub(crate) fn keys_of_values(
 
 fn mark_of_values(organization: OrganizationId, id: ChangeId) -> outrigger_store::Key {
     keys::resealed(organization, EnvironmentId::from_bytes(id.to_bytes()))
-}
-
-fn listed(names: &[String]) -> String {
-    let more = names.len().saturating_sub(NAMES_SHOWN);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("{}{more}", names.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", "))
 }
 
 impl EnvironmentStep {

@@ -13,11 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use outrigger_configuration::diff::{Aspect, Change, Difference, Shown, ShownValue};
 
 use crate::model::{ChangeKind, Environment, Risk, RiskReason};
+use crate::validate::listed;
 
 /// More variables than this at once are more than one can look at.
 const MANY: usize = 20;
-/// Names in one reason; the rest is counted.
-const NAMES_SHOWN: usize = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rule {
@@ -140,13 +139,6 @@ fn rules(change: &Change) -> BTreeSet<Rule> {
             aspects.iter().map(rule).collect()
         }
     }
-}
-
-fn listed(names: &[&str]) -> String {
-    let more = names.len().saturating_sub(NAMES_SHOWN);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).copied().collect();
-    format!("{}{more}", shown.join(", "))
 }
 
 #[cfg(test)]
