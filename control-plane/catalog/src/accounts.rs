@@ -281,4 +281,3 @@ fn checked(new: &NewAccount) -> Result<(String, String), CatalogError> {
     problems.into_result()?;
     Ok((email, name))
 }
-

@@ -90,13 +90,9 @@ pub enum VariableChange {
         expand: bool,
     },
     /// What the environment itself says under this name goes: a variable, or that an inherited one is removed.
-    Delete {
-        key: String,
-    },
+    Delete { key: String },
     /// The environment is not to have what it inherits under this name.
-    Remove {
-        key: String,
-    },
+    Remove { key: String },
 }
 
 impl VariableChange {
