@@ -8,7 +8,8 @@
 //! - [`statsd`] hears what the program sends.
 //!
 //! The last two are about whatever the program calls its metrics: [`mapping`] says what of it becomes what, by
-//! [`selector`]s, and a [`reading`] is what comes of it. What the proxy measures is not taken from elsewhere.
+//! [`rule`](outrigger_protocol::rule)s, and a [`reading`] is what comes of it. What the proxy measures is
+//! not taken from elsewhere.
 //!
 //! What the proxy counts: a request when its head has arrived; an error when the answer's class is 5xx, when there was none,
 //! or when it broke off. What is timed: from the request's head to the last byte of the answer. Streams that end when
@@ -19,7 +20,6 @@ pub mod mapping;
 pub mod proxy;
 pub mod reading;
 pub mod scrape;
-pub mod selector;
 pub mod spread;
 pub mod statsd;
 

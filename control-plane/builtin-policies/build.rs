@@ -13,8 +13,13 @@ use wit_component::ComponentEncoder;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// Package, and the name of the file that it becomes.
-const POLICIES: &[(&str, &str)] =
-    &[("outrigger-policy-threshold", "threshold"), ("outrigger-policy-weighted", "weighted")];
+const POLICIES: &[(&str, &str)] = &[
+    ("outrigger-policy-threshold", "threshold"),
+    ("outrigger-policy-weighted", "weighted"),
+    ("outrigger-policy-target", "target"),
+    ("outrigger-policy-concurrency", "concurrency"),
+    ("outrigger-policy-schedule", "schedule"),
+];
 const TEST_GUESTS: &[(&str, &str)] =
     &[("outrigger-policy-hostile", "hostile"), ("outrigger-policy-foreign", "foreign")];
 
@@ -59,7 +64,7 @@ fn watch(root: &Path) {
     let plugins = root.join("plugins");
     let mut watched =
         vec![root.join("wit"), plugins.join("Cargo.toml"), plugins.join("Cargo.lock"), plugins.join(".cargo")];
-    for guest in ["sdk", "threshold", "weighted", "hostile", "foreign"] {
+    for guest in ["sdk", "threshold", "weighted", "targets", "concurrency", "schedule", "hostile", "foreign"] {
         for part in ["Cargo.toml", "src", "config.schema.json"] {
             watched.push(plugins.join(guest).join(part));
         }

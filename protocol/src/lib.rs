@@ -3,8 +3,8 @@
 //! Three layers, each in its own modules:
 //!
 //! - **The language**: typed [`id`]s, [`time`], the [`metric`] registry, [`sample`]s, [`histogram`]s,
-//!   [`log`] records, the [`environment`], [`probe`]s and the control [`message`]s. Plain domain types: no serde, no
-//!   I/O, no clock.
+//!   [`log`] records, the [`environment`], [`probe`]s, [`rule`]s and the control [`message`]s. Plain
+//!   domain types: no serde, no I/O, no clock.
 //! - **The bytes**: [`wire`] holds the versioned, serialisable counterparts of the language and the
 //!   [`codec`] that frames them. A length is checked against its lane's limit before anything is allocated.
 //! - **The road**: [`transport`] owns QUIC and TLS (the only user of quinn in the workspace), [`seal`] closes
@@ -25,6 +25,7 @@ pub mod log;
 pub mod message;
 pub mod metric;
 pub mod probe;
+pub mod rule;
 pub mod sample;
 pub mod seal;
 pub mod time;

@@ -22,6 +22,10 @@ pub const SAMPLES_PER_BATCH: usize = 600;
 pub const VALUES_PER_SAMPLE: usize = 128;
 pub const CUSTOM_METRICS_PER_SAMPLE: usize = 64;
 pub const METRIC_NAME_BYTES: usize = 128;
+/// Rules about a program's own metrics: more would make every line of every answer slow.
+pub const METRIC_RULES: usize = 64;
+/// Longer is not a selector that anybody wrote.
+pub const SELECTOR_BYTES: usize = 1024;
 /// Texts in messages: versions, reasons, errors.
 pub const TEXT_BYTES: usize = 1024;
 /// Dangerous names that a deployment allows.

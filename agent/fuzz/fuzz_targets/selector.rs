@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use outrigger_agent::requests::selector::Selector;
+use outrigger_protocol::rule::Selector;
 
 fuzz_target!(|input: (&str, &str)| {
     let (text, name) = input;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use outrigger_protocol::limits::METRIC_RULES;
+use outrigger_protocol::rule::Rule;
 
 use super::args::sample_interval;
-use crate::requests::mapping::{RULES, Rule};
 use crate::requests::scrape::{ScrapeConfig, ScrapeUrl};
 use crate::requests::statsd::StatsdAddress;
 
@@ -64,7 +65,7 @@ pub enum ObservedError {
     NoSource,
     #[error("--metric {0}: --proxy measures that; leave out one of them")]
     Proxied(String),
-    #[error("--metric can be given {RULES} times at most")]
+    #[error("--metric can be given {METRIC_RULES} times at most")]
     TooMany,
 }
 
@@ -79,7 +80,7 @@ impl ObservedArgs {
         if self.scrape.is_none() && self.statsd.is_empty() && !self.rules.is_empty() {
             return Err(ObservedError::NoSource);
         }
-        if self.rules.len() > RULES {
+        if self.rules.len() > METRIC_RULES {
             return Err(ObservedError::TooMany);
         }
         if let Some(rule) = self.rules.iter().find(|rule| proxied && rule.is_of_proxy()) {

@@ -2,10 +2,9 @@
 
 use outrigger_protocol::limits::{CUSTOM_METRICS_PER_SAMPLE, METRIC_NAME_BYTES};
 use outrigger_protocol::metric::Metric;
+use outrigger_protocol::rule::{Labels, Target, is_taken};
 use outrigger_protocol::sample::Sample;
 
-use super::mapping::{Target, is_taken};
-use super::selector::Labels;
 use super::spread::Spread;
 
 /// Values by what they become. Of one target, only what has the smallest rank stays.

@@ -15,6 +15,7 @@ pub(crate) mod history;
 pub(crate) mod instance;
 pub(crate) mod key;
 pub(crate) mod metric;
+pub(crate) mod observation;
 pub(crate) mod policy;
 pub(crate) mod probe;
 pub(crate) mod project;

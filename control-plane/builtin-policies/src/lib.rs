@@ -33,6 +33,21 @@ const BUILTIN: &[BuiltinPolicy] = &[
         version: env!("CARGO_PKG_VERSION"),
         component: include_bytes!(concat!(env!("OUT_DIR"), "/weighted.component.wasm")),
     },
+    BuiltinPolicy {
+        name: "target",
+        version: env!("CARGO_PKG_VERSION"),
+        component: include_bytes!(concat!(env!("OUT_DIR"), "/target.component.wasm")),
+    },
+    BuiltinPolicy {
+        name: "concurrency",
+        version: env!("CARGO_PKG_VERSION"),
+        component: include_bytes!(concat!(env!("OUT_DIR"), "/concurrency.component.wasm")),
+    },
+    BuiltinPolicy {
+        name: "schedule",
+        version: env!("CARGO_PKG_VERSION"),
+        component: include_bytes!(concat!(env!("OUT_DIR"), "/schedule.component.wasm")),
+    },
 ];
 
 /// All of them, in the order in which they are listed to people.

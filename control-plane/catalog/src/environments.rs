@@ -52,7 +52,7 @@ impl Catalog {
     /// that stage and name; [`CatalogError::Validation`] when it extends one that the project does not have, or when a
     /// reference of another environment would not be clear any more.
     pub async fn create_environment(&self, actor: &Actor, new: NewEnvironment) -> Result<Environment, CatalogError> {
-        check(&new.name, &new.description)?;
+        check(new.stage, &new.name, &new.description)?;
         let new = &new;
         self.mutate(actor, Role::Admin, "create environment", async |mut draft| {
             let mut environment = self.begin_environment(&mut draft, new).await?;
@@ -172,7 +172,7 @@ impl Catalog {
                 approval: update.approval.unwrap_or(present.approval),
                 ..present.clone()
             };
-            check(&environment.name, &environment.description)?;
+            check(environment.stage, &environment.name, &environment.description)?;
             if environment == *present {
                 return Ok(Decided::Already(Outcome::Done(environment)));
             }
@@ -282,9 +282,13 @@ fn taken() -> CatalogError {
     CatalogError::conflict("the project has an environment of this stage and name")
 }
 
-fn check(name: &str, description: &str) -> Result<(), CatalogError> {
+/// A name has to be one that references and people can use: `${env:production/eu/KEY}`, `--environment staging`.
+fn check(stage: Stage, name: &str, description: &str) -> Result<(), CatalogError> {
     let mut problems = Problems::default();
     problems.name("name", name);
+    problems.require(!name.contains(['/', '{', '}']), "name", || "must not contain `/`, `{` or `}`".to_owned());
+    let other = Stage::ALL.into_iter().find(|other| *other != stage && other.name() == name);
+    problems.require(other.is_none(), "name", || format!("must not be that of another stage, `{name}`"));
     problems.text("description", description, DESCRIPTION_BYTES);
     problems.into_result()
 }

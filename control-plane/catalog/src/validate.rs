@@ -1,6 +1,8 @@
 //! What callers may ask for. Every check reports into one list, so that all problems are told at once, and no problem
 //! ever quotes the value: it may be a secret in the wrong field.
 
+mod observation;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -127,6 +129,7 @@ impl Problems {
         self.rollout(&spec.rollout);
         probe::check(&spec.probes, |field, problem| self.add(field, problem));
         self.span("sampleInterval", spec.sample_interval, MIN_SAMPLE_INTERVAL, MAX_SAMPLE_INTERVAL);
+        self.observation(spec);
         self.guards(spec);
         self.variable_names("allowedNames", &spec.allowed_names, ALLOWED_NAMES);
         self.bindings(&spec.policies);

@@ -25,7 +25,7 @@ use outrigger_protocol::id::InstanceId;
 pub use dry_run::{Call, DryRunDriver};
 pub use error::{DriverError, FailureKind};
 pub use process::{CgroupRoot, ProcessConfig, ProcessDriver};
-pub use spec::{Created, InstanceSpec, Limits, Observed};
+pub use spec::{Created, InstanceSpec, Limits, Observation, Observed, Scrape};
 
 /// What a driver's method gives: a future on the heap, so that drivers can be kept side by side.
 pub type DriverFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, DriverError>> + Send + 'a>>;

@@ -182,9 +182,9 @@ impl Shared {
         // The agent is dead; its program may not be.
         self.end_leftovers(&home)?;
         home.prepare(spec.join_token.expose())?;
-        let ports = if spec.http { Some(self.ports.reserve(spec.instance, attempt)?) } else { None };
+        let ports = if spec.has_port() { Some(self.ports.reserve(spec.instance, attempt)?) } else { None };
         let groups = self.cgroups.create(spec.instance, spec.limits);
-        let record = Record::new(ports, groups);
+        let record = Record::new(ports, spec.http, groups);
         let launch = Launch { agent: &self.config.agent_binary, home: &home, spec, address: self.config.address };
         match launch.spawn(&record)? {
             Ok(child) => Ok(Started::New(self.created(&record), Box::new(child))),
@@ -215,7 +215,7 @@ impl Shared {
 
     fn created(&self, record: &Record) -> Created {
         let serve = |pair: PortPair| SocketAddr::new(self.config.address, pair.listen).to_string();
-        Created { endpoint: record.ports.map(serve) }
+        Created { endpoint: record.ports.filter(|_| record.serves).map(serve) }
     }
 
     async fn destroy(self: &Arc<Self>, instance: InstanceId, grace: Duration) -> Result<(), DriverError> {

@@ -15,6 +15,7 @@ pub struct InstanceSpec {
     pub limits: Limits,
     /// The program serves HTTP on `$PORT`; the agent measures its requests as a proxy in front of it.
     pub http: bool,
+    pub observe: Observation,
     /// The text with which the agent enrols.
     pub join_token: SecretString,
     /// Where agents reach the control plane.
@@ -30,6 +31,35 @@ pub struct InstanceSpec {
 pub struct Limits {
     pub cpu_cores: Option<f64>,
     pub memory_bytes: Option<u64>,
+}
+
+/// What the agent asks its program for, and hears from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    pub scrape: Option<Scrape>,
+    /// The agent listens for StatsD, where no other instance does, and tells its program where.
+    pub statsd: bool,
+    /// The agent's rules for what becomes what, `[NAME=]SELECTOR`.
+    pub metrics: Vec<String>,
+}
+
+/// The program's metrics page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scrape {
+    /// `None`: the program has a port of its own in `$PORT`, whether it serves otherwise or not.
+    pub port: Option<u16>,
+    /// Path and query.
+    pub path: String,
+    /// At least so long from one reading to the next.
+    pub interval: Option<Duration>,
+}
+
+impl InstanceSpec {
+    /// Whether the program is told a port of its own in `$PORT`.
+    #[must_use]
+    pub fn has_port(&self) -> bool {
+        self.http || self.observe.scrape.as_ref().is_some_and(|scrape| scrape.port.is_none())
+    }
 }
 
 /// An instance that was started.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use outrigger_catalog::model::{Deployment, DeploymentSpec, DeploymentStatus, Instance, InstancePhase, Resources};
+use outrigger_catalog::model::{
+    Deployment, DeploymentSpec, DeploymentStatus, Instance, InstancePhase, Observation, Resources,
+};
 use outrigger_protocol::id::{AgentId, DeploymentId, EnvironmentId, InstanceId, OrganizationId, ProjectId};
 use outrigger_protocol::message::ApplyStrategy;
 use outrigger_protocol::time::UnixMillis;
@@ -33,6 +35,7 @@ pub(crate) fn deployment(status: DeploymentStatus, desired: u32) -> Deployment {
         probes: Vec::new(),
         allowed_names: Vec::new(),
         http: false,
+        observe: Observation::default(),
         sample_interval: Duration::from_secs(1),
         guards: GuardConfig::default(),
         combine: Combine::Max,

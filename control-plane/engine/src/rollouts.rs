@@ -17,8 +17,11 @@
 
 mod baseline;
 mod calls;
+mod current;
 mod follow;
 mod ledger;
+mod missed;
+mod plan;
 mod worker;
 
 use std::collections::HashMap;
@@ -42,6 +45,8 @@ pub(crate) use follow::{follow_agents, follow_changes};
 
 /// Messages that wait for one worker. As many as a fleet of ten thousand sends while one write is under way.
 const INBOX: usize = 16_384;
+/// Before something that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Between the end of a worker that panicked and the next.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 

@@ -15,6 +15,12 @@ const THRESHOLD: &str = r#"{"rules":[
     {"metric":"memory","above":85,"below":30,"upFor":"60s","downFor":"60s"},
     {"metric":"requests","above":100,"below":10,"upFor":"60s","downFor":"60s"},
     {"metric":"response_time_p95","above":250,"below":50,"upFor":"60s","downFor":"60s"}]}"#;
+/// The same metrics, each with a target.
+const TARGET: &str = r#"{"metrics":[
+    {"metric":"cpu","averageUtilization":70},{"metric":"memory","averageUtilization":80},
+    {"metric":"requests","averageValue":100},{"metric":"response_time_p95","value":250}]}"#;
+/// One window, open on working days.
+const SCHEDULE: &str = r#"{"windows":[{"name":"day","start":"0 8 * * 1-5","end":"0 18 * * 1-5","replicas":6}]}"#;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let host = PolicyHost::new(HostConfig::in_process())?;
@@ -24,7 +30,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let loaded = started.elapsed();
         let input = input(match builtin.name {
             "threshold" => THRESHOLD,
-            _ => r#"{"preset":"web-api"}"#,
+            "weighted" => r#"{"preset":"web-api"}"#,
+            "target" => TARGET,
+            "schedule" => SCHEDULE,
+            // Every other has defaults for everything.
+            _ => "{}",
         });
         let mut times = Vec::with_capacity(ROUNDS);
         let mut fuel = 0;

@@ -218,11 +218,17 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// `1 step`, `2 steps`
+fn counted(n: u32, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started { target, stable, steps, instances } => {
-                write!(f, "generation {} on its way to {instances} instances in {steps} steps", target.generation)?;
+                let (instances, steps) = (counted(*instances, "instance"), counted(*steps, "step"));
+                write!(f, "generation {} on its way to {instances} in {steps}", target.generation)?;
                 stable.map_or(Ok(()), |stable| write!(f, ", from generation {}", stable.generation))
             }
             Self::Superseded { generation, by } => write!(f, "generation {generation} superseded by {by}"),

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use outrigger_protocol::histogram::LatencyHistogram;
 use outrigger_protocol::id::InstanceId;
+use outrigger_protocol::limits::CUSTOM_METRICS_PER_SAMPLE;
 use outrigger_protocol::metric::{Metric, Unit};
 use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
@@ -31,8 +32,10 @@ pub struct WindowConfig {
     pub resolution: Duration,
     /// Slots that are kept.
     pub points: usize,
-    /// Metrics of one instance, those of the registry and the program's own together; further ones are dropped.
-    pub metrics: usize,
+    /// Metrics of a program's own in one instance; further ones are dropped. Those of the registry are kept beside them.
+    /// One that changes with every sample takes up to 1.8 KiB (6 chunks of 256 bytes, and their list), one that never
+    /// does 0.25 KiB: with the defaults, at most 115 KiB an instance for a program's own and 58 KiB for the registry's.
+    pub custom_metrics: usize,
     /// Instances of one deployment; samples of further ones are dropped.
     pub instances: usize,
     /// For how long a value stands where nothing newer is known. Agents send every few seconds what they sample every
@@ -41,12 +44,12 @@ pub struct WindowConfig {
 }
 
 impl Default for WindowConfig {
-    /// Five minutes of seconds; a value stands as long as the default guard calls it fresh.
+    /// Five minutes of seconds; all that an agent may send; a value stands as long as the default guard calls it fresh.
     fn default() -> Self {
         Self {
             resolution: Duration::from_secs(1),
             points: 300,
-            metrics: 64,
+            custom_metrics: CUSTOM_METRICS_PER_SAMPLE,
             instances: 10_000,
             carry: crate::GuardConfig::FRESHNESS,
         }
@@ -273,36 +276,41 @@ impl InstanceWindow {
         }
         for &(metric, value) in &sample.values {
             if plausible(metric.unit(), value) {
-                self.set(config, slot, value, |key| *key == Key::Known(metric), || Key::Known(metric));
+                self.set(config, slot, value, |key| *key == Key::Known(metric), |_| Some(Key::Known(metric)));
             }
         }
         for (name, value) in &sample.custom {
             if plausible(Unit::Count, value.abs()) {
                 let same = |key: &Key| matches!(key, Key::Custom(custom) if **custom == **name);
-                self.set(config, slot, *value, same, || Key::Custom(interned(names, name)));
+                let key = |columns: &[(Key, Column)]| {
+                    let others = columns.iter().filter(|(key, _)| matches!(key, Key::Custom(_))).count();
+                    (others < config.custom_metrics).then(|| Key::Custom(interned(names, name)))
+                };
+                self.set(config, slot, *value, same, key);
             }
         }
     }
 
+    /// `key` is asked for a metric that is not there yet, and says whether it may be.
     fn set(
         &mut self,
         config: &WindowConfig,
         slot: u64,
         value: f64,
         same: impl Fn(&Key) -> bool,
-        key: impl FnOnce() -> Key,
+        key: impl FnOnce(&[(Key, Column)]) -> Option<Key>,
     ) {
         #[allow(clippy::cast_possible_truncation, reason = "half the memory; seven digits are kept")]
         let value = value as f32;
         let at = self.columns.iter().position(|(key, _)| same(key));
         let column = match at {
             Some(at) => &mut self.columns[at].1,
-            None if self.columns.len() < config.metrics => {
-                self.columns.push((key(), Column::default()));
+            None => {
+                let Some(key) = key(&self.columns) else { return };
+                self.columns.push((key, Column::default()));
                 let Some((_, column)) = self.columns.last_mut() else { return };
                 column
             }
-            None => return,
         };
         column.set(slot, value, config.points);
     }

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-use crate::commands::{audit, deployment, env, keys, login, policy, project, rollout, template};
+use crate::commands::{audit, deployment, env, keys, login, policy, project, rollout, template, user};
 use crate::config::SettingFlags;
 use crate::demo::DemoArgs;
 
@@ -54,6 +54,11 @@ pub(crate) enum Command {
     Policy {
         #[command(subcommand)]
         command: policy::PolicyCommand,
+    },
+    /// Accounts of your organisation
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
     },
     /// The audit log
     Audit {

@@ -7,6 +7,13 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::console;
+
+/// What the audit log names as the caller's program.
+const USER_AGENT: &str = concat!("outrigger/", env!("CARGO_PKG_VERSION"));
+/// How long a stream of lines may go on.
+const STREAM: Duration = Duration::from_secs(3600);
+
 /// No answer of the API is larger, and a stranger on the port may send anything.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -17,7 +24,7 @@ pub(crate) enum ClientError {
     #[error("cannot reach the control plane at {base} ({operation})")]
     Unreachable { base: String, operation: String, source: reqwest::Error },
     /// The control plane's own words.
-    #[error("{error}{}", listed(details))]
+    #[error("{}", refused(error, details))]
     Refused { status: StatusCode, code: String, error: String, details: Vec<Detail> },
     #[error("{base} answered {operation} with {status} and something that is not the API's envelope; is it Outrigger?")]
     Foreign { base: String, operation: String, status: StatusCode },
@@ -29,8 +36,14 @@ pub(crate) struct Detail {
     problem: String,
 }
 
-fn listed(details: &[Detail]) -> String {
-    details.iter().map(|d| format!("\n  {}: {}", d.field, d.problem)).collect()
+/// What was refused, each problem once: the sentence of a validation is its problems over again.
+fn refused(error: &str, details: &[Detail]) -> String {
+    let each: String = details.iter().map(|d| format!("\n  {}: {}", d.field, d.problem)).collect();
+    match details {
+        [one] if error.starts_with("validation: ") => format!("{}: {}", one.field, one.problem),
+        [_, ..] if error.starts_with("validation: ") => format!("{} problems{each}", details.len()),
+        _ => format!("{error}{each}"),
+    }
 }
 
 /// The envelope of every answer.
@@ -83,6 +96,7 @@ impl Client {
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())
+            .user_agent(USER_AGENT)
             .build()
             .map_err(|source| ClientError::Unreachable {
                 base: base.clone(),
@@ -171,6 +185,33 @@ impl Client {
         String::from_utf8(answer).map(SecretString::from).map_err(|_| foreign())
     }
 
+    /// Passes a stream of lines on to standard output as it comes.
+    pub(crate) async fn print_lines(&self, path: &str) -> anyhow::Result<()> {
+        let operation = format!("{} {path}", Method::GET);
+        let unreachable =
+            |source| ClientError::Unreachable { base: self.base.clone(), operation: operation.clone(), source };
+        let request = self.request(Method::GET, path).header("accept", "application/x-ndjson").timeout(STREAM);
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        if !status.is_success() {
+            let answer = self.answer(&operation, &mut response).await?;
+            let foreign = |_| self.foreign(&Method::GET, path, status);
+            return Err(serde_json::from_slice::<Envelope>(&answer).map_err(foreign)?.refusal(status).into());
+        }
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            console::bytes(&chunk)?;
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        }
+    }
+
     fn foreign(&self, method: &Method, path: &str, status: StatusCode) -> ClientError {
         ClientError::Foreign { base: self.base.clone(), operation: format!("{method} {path}"), status }
     }
@@ -185,10 +226,7 @@ impl Client {
         let operation = format!("{method} {path}");
         let unreachable =
             |source| ClientError::Unreachable { base: self.base.clone(), operation: operation.clone(), source };
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose());
-        }
+        let mut request = self.request(method, path);
         if let Some(generation) = if_match {
             request = request.header("if-match", format!("\"{generation}\""));
         }
@@ -199,16 +237,27 @@ impl Client {
             Body::Wasm(bytes) => request.header("content-type", "application/wasm").body(bytes),
         };
         let mut response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let foreign = || ClientError::Foreign { base: self.base.clone(), operation: operation.clone(), status };
+        Ok((response.status(), self.answer(&operation, &mut response).await?))
+    }
+
+    async fn answer(&self, operation: &str, response: &mut reqwest::Response) -> Result<Vec<u8>, ClientError> {
         let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        loop {
+            let chunk = response.chunk().await.map_err(|source| ClientError::Unreachable {
+                base: self.base.clone(),
+                operation: operation.to_owned(),
+                source,
+            })?;
+            let Some(chunk) = chunk else { return Ok(answer) };
             answer.extend_from_slice(&chunk);
             if answer.len() > ANSWER_BYTES {
-                return Err(foreign());
+                return Err(ClientError::Foreign {
+                    base: self.base.clone(),
+                    operation: operation.to_owned(),
+                    status: response.status(),
+                });
             }
         }
-        Ok((status, answer))
     }
 }
 
@@ -220,5 +269,23 @@ impl Envelope {
             error: self.error.unwrap_or_else(|| status.to_string()),
             details: self.details,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_problem_is_told_once() {
+        let detail = |field: &str| Detail { field: field.to_owned(), problem: "is required".to_owned() };
+        let (one, two) = (vec![detail("name")], vec![detail("name"), detail("email")]);
+        assert_eq!(refused("not found: variable `A`", &[]), "not found: variable `A`");
+        assert_eq!(refused("validation: name is required", &one), "name: is required");
+        assert_eq!(
+            refused("validation: name is required; email is required", &two),
+            "2 problems\n  name: is required\n  email: is required"
+        );
+        assert_eq!(refused("conflict: something else", &one), "conflict: something else\n  name: is required");
     }
 }

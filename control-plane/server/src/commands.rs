@@ -13,6 +13,7 @@ pub(crate) mod policy;
 pub(crate) mod project;
 pub(crate) mod rollout;
 pub(crate) mod template;
+pub(crate) mod user;
 
 use anyhow::Context as _;
 use outrigger_secrets::SecretString;

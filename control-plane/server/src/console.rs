@@ -22,9 +22,17 @@ pub(crate) fn text(text: &str) -> Result<(), ConsoleError> {
     write(format_args!("{text}"))
 }
 
+/// Writes bytes as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), ConsoleError> {
+    let mut out = stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(failed)
+}
+
 fn write(text: Arguments<'_>) -> Result<(), ConsoleError> {
     let mut out = stdout().lock();
-    out.write_fmt(text).and_then(|()| out.flush()).map_err(|error| {
-        if error.kind() == ErrorKind::BrokenPipe { ConsoleError::ReaderLeft } else { ConsoleError::Write(error) }
-    })
+    out.write_fmt(text).and_then(|()| out.flush()).map_err(failed)
+}
+
+fn failed(error: std::io::Error) -> ConsoleError {
+    if error.kind() == ErrorKind::BrokenPipe { ConsoleError::ReaderLeft } else { ConsoleError::Write(error) }
 }

@@ -52,6 +52,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Rollout { command } => commands::rollout::run(command).await,
         Command::Template { command } => commands::template::run(command).await,
         Command::Policy { command } => commands::policy::run(command).await,
+        Command::User { command } => commands::user::run(command).await,
         Command::Audit { command } => commands::audit::run(command).await,
         Command::Keys { command } => commands::keys::run(command).await,
         Command::CompilePolicy => unreachable!("main has done it"),

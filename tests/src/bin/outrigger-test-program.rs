@@ -1,7 +1,9 @@
 //! The program that instances run in tests: small, without dependencies, and badly behaved on request.
 //!
 //! - `serve`: HTTP on `$PORT`; `/env/NAME` answers the variable's value, or 404; `/burn` spends some CPU first;
-//!   `/health/NAME` answers 503 when `$FAILING` is that name, and from `/fail/NAME` until `/pass/NAME`
+//!   `/health/NAME` answers 503 when `$FAILING` is that name, and from `/fail/NAME` until `/pass/NAME`;
+//!   `/metrics` has `$JOBS` as a gauge. At the start, `$ORDERS` and `$CARTS` are sent as gauges by StatsD, over UDP and over
+//!   a Unix socket
 //! - `print NAME…`: prints `NAME=value` lines and ends
 //! - `wait`: runs until it is signalled
 //! - `exit CODE`: ends with that code
@@ -12,8 +14,9 @@
 #![allow(clippy::print_stdout, reason = "a program that is watched through its output")]
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -62,11 +65,30 @@ fn serve() -> ExitCode {
     let Some(Ok(listener)) = port.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))) else {
         return ExitCode::from(3);
     };
+    if let Err(error) = send_gauges() {
+        println!("cannot send metrics: {error}");
+        return ExitCode::from(4);
+    }
     println!("serving");
     for stream in listener.incoming().flatten() {
         std::thread::spawn(move || while answer(&stream).is_some() {});
     }
     ExitCode::SUCCESS
+}
+
+/// To where the agent says that it listens.
+fn send_gauges() -> io::Result<()> {
+    let address = |name| std::env::var(name).map_err(io::Error::other);
+    if let Ok(orders) = std::env::var("ORDERS") {
+        let to = format!("{}:{}", address("STATSD_HOST")?, address("STATSD_PORT")?);
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.send_to(format!("orders:{orders}|g").as_bytes(), to)?;
+    }
+    if let Ok(carts) = std::env::var("CARTS") {
+        let url = address("DD_DOGSTATSD_URL")?;
+        let path = url.strip_prefix("unix://").ok_or_else(|| io::Error::other("not a Unix socket"))?;
+        UnixDatagram::unbound()?.send_to(format!("carts:{carts}|g").as_bytes(), path)?;
+    }
+    Ok(())
 }
 
 /// Answers one request of a connection; `None` ends it.
@@ -87,6 +109,8 @@ fn answer(mut stream: &TcpStream) -> Option<()> {
             Ok(value) => ("200 OK", value),
             Err(_) => ("404 Not Found", String::new()),
         }
+    } else if path == "/metrics" {
+        ("200 OK", format!("jobs{{queue=\"mail\"}} {}\n", std::env::var("JOBS").unwrap_or_else(|_| "0".to_owned())))
     } else if fails(&path) {
         ("503 Service Unavailable", "not well".to_owned())
     } else {

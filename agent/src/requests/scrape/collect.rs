@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::hash::RandomState;
 use std::sync::Arc;
 
+use outrigger_protocol::rule::{Fit, Labels, Target};
+
 use super::exposition::{self, Kind, Line, Point, number};
 use super::lines::Lines;
 use super::series::{Observation, Scalar, Seen};
-use crate::requests::mapping::{Mapping, Ranked, Target};
+use crate::requests::mapping::{Mapping, Ranked};
 use crate::requests::reading::own_name;
-use crate::requests::selector::{Fit, Labels};
 
 /// Labels of one series; one that has more is passed over.
 const LABELS: usize = 64;

@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::time::Duration;
 
-use crate::requests::mapping::{Mapping, Target};
+use outrigger_protocol::rule::{Labels, Target};
+
+use crate::requests::mapping::Mapping;
 use crate::requests::reading::{Reading, microseconds_by_name};
-use crate::requests::selector::Labels;
 use crate::requests::spread::Spread;
 
 /// Values that are kept of one answer: numbers, buckets and quantiles together. About 80 bytes each, at the most.

@@ -6,11 +6,11 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use outrigger_protocol::metric::Metric as Known;
+use outrigger_protocol::rule::{Fit, Labels, Target};
 
 use super::packet::{self, Kind, Line, Metric, Value};
-use crate::requests::mapping::{Mapping, Ranked, Target};
+use crate::requests::mapping::{Mapping, Ranked};
 use crate::requests::reading::{Reading, microseconds_by_name, own_name};
-use crate::requests::selector::{Fit, Labels};
 use crate::requests::spread::Spread;
 
 /// Series at once. Whatever is said of further ones is dropped.

@@ -60,6 +60,15 @@ pub(super) fn problem(text: &str) -> (Option<String>, String) {
     if text.starts_with("has to be ") {
         return (None, text.to_owned());
     }
+    // The standard library's words, of parameters in a query.
+    match text {
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            return (None, "has to be a whole number".to_owned());
+        }
+        "number too large to fit in target type" => return (None, "is too large a number".to_owned()),
+        "provided string was not `true` or `false`" => return (None, "has to be true or false".to_owned()),
+        _ => {}
+    }
     let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
     (None, expected.map_or_else(|| "cannot be read".to_owned(), |expected| format!("has to be {}", plain(expected))))
 }

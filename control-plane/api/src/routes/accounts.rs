@@ -8,8 +8,8 @@ use utoipa_axum::routes;
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, created, ok};
 use crate::error::{ApiError, Failure};
-use crate::extract::{Anonymous, NoParameters, Query};
-use crate::shape::account::{Login, Me, Registration, SignedIn};
+use crate::extract::{Anonymous, Mutation, NoParameters, Query};
+use crate::shape::account::{Login, Me, NewUser, Registration, SignedIn, User};
 use crate::state::ApiState;
 
 pub(super) fn public_routes() -> OpenApiRouter<ApiState> {
@@ -17,7 +17,7 @@ pub(super) fn public_routes() -> OpenApiRouter<ApiState> {
 }
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(me))
+    OpenApiRouter::new().routes(routes!(me)).routes(routes!(add))
 }
 
 /// Make an account, and an organisation that it owns
@@ -66,4 +66,18 @@ async fn me(
 ) -> Result<Answer<Me>, ApiError> {
     let user = state.catalog.me(&actor).await?;
     Ok(ok(Me::new(&actor, user, state.agents_address.clone(), &state.ingest.ca_fingerprint())))
+}
+
+/// Make an account for somebody else in one's own organisation; needs the role owner
+#[utoipa::path(
+    operation_id = "addUser",
+    post, path = "/api/users", tag = "accounts", request_body = NewUser,
+    responses(
+        (status = 201, body = Envelope<User>), (status = 400, body = Failure), (status = 401, body = Failure),
+        (status = 403, body = Failure), (status = 409, description = "The e-mail address is taken", body = Failure),
+    ),
+)]
+async fn add(State(state): State<ApiState>, request: Mutation<NewUser>) -> Result<Answer<User>, ApiError> {
+    let (account, role) = request.body.check()?;
+    Ok(created(state.catalog.add_user(&request.actor, account, role).await?.into()))
 }

@@ -1,7 +1,7 @@
 //! `/api/config/environments/{configId}/variables`
 
 use axum::extract::State;
-use outrigger_catalog::At;
+use outrigger_catalog::{At, CatalogError};
 use outrigger_protocol::id::EnvironmentId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -72,10 +72,12 @@ async fn change_many(
     IfMatch(if_match): IfMatch,
     request: Mutation<VariablesChange>,
 ) -> Result<Answer<Generation>, ApiError> {
-    let message = request.body.message.clone();
+    let message = request.body.reason();
     let present = state.catalog.variables(&request.actor, id).await?;
+    let absent = request.body.absent(&present).unwrap_or_default();
     let changes = request.body.check(&present)?;
-    let generation = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await?;
+    let changed = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await;
+    let generation = changed.map_err(naming(&absent))?;
     let number = generation.number;
     Ok(ok(Generation::from(generation)).at_generation(number))
 }
@@ -130,8 +132,9 @@ async fn delete(
     request: Mutation<NoBody>,
 ) -> Result<Answer<Generation>, ApiError> {
     let message = format!("delete {}", shown(&key));
-    let changes = vec![outrigger_catalog::model::VariableChange::Delete { key }];
-    let generation = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await?;
+    let changes = vec![outrigger_catalog::model::VariableChange::Delete { key: key.clone() }];
+    let deleted = state.catalog.change_variables(&request.actor, id, changes, if_match, message).await;
+    let generation = deleted.map_err(naming(&key))?;
     let number = generation.number;
     Ok(ok(Generation::from(generation)).at_generation(number))
 }
@@ -148,10 +151,22 @@ async fn reveal(
     IdAnd(id, key): IdAnd<EnvironmentId>,
     request: Mutation<Reveal>,
 ) -> Result<Answer<Revealed>, ApiError> {
-    let value = if request.body.effective {
-        state.catalog.reveal_effective(&request.actor, id, &key).await?
+    let revealed = if request.body.effective {
+        state.catalog.reveal_effective(&request.actor, id, &key).await
     } else {
-        state.catalog.reveal(&request.actor, id, &key).await?
+        state.catalog.reveal(&request.actor, id, &key).await
     };
+    let value = revealed.map_err(naming(&key))?;
     Ok(ok(Revealed { key, value: value.expose().to_owned() }))
+}
+
+/// Says which variable it is that is not there.
+fn naming(key: &str) -> impl FnOnce(CatalogError) -> ApiError {
+    let name = shown(key);
+    move |error| match error {
+        CatalogError::NotFound { what: what @ "variable" } if !name.is_empty() => {
+            ApiError::not_found(format_args!("{what} `{name}`"))
+        }
+        error => error.into(),
+    }
 }

@@ -1,10 +1,12 @@
 use jiff::Timestamp;
-use outrigger_catalog::model;
+use outrigger_catalog::{NewAccount, model};
 use outrigger_protocol::transport::display_fingerprint;
 use outrigger_secrets::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Problems;
+use crate::error::ApiError;
 use crate::text::write_time;
 
 /// A new account. An organisation of its own is made with it.
@@ -18,6 +20,37 @@ pub(crate) struct Registration {
     pub(crate) password: SecretString,
     #[serde(default)]
     pub(crate) name: String,
+}
+
+/// An account for somebody else, in the caller's organisation.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct NewUser {
+    #[schema(example = "grace@example.org")]
+    email: String,
+    #[serde(deserialize_with = "secret")]
+    #[schema(value_type = String, format = Password, min_length = 8)]
+    password: SecretString,
+    #[serde(default)]
+    name: String,
+    /// viewer, developer, admin or owner
+    #[schema(example = "admin")]
+    role: String,
+}
+
+const ROLES: [model::Role; 4] = [model::Role::Viewer, model::Role::Developer, model::Role::Admin, model::Role::Owner];
+
+impl NewUser {
+    pub(crate) fn check(self) -> Result<(NewAccount, model::Role), ApiError> {
+        let mut problems = Problems::default();
+        let role = problems.parse("role", Some(&self.role), "one of viewer, developer, admin, owner", |text| {
+            ROLES.into_iter().find(|role| role.name() == text)
+        });
+        problems.finish(|| {
+            let account = NewAccount { email: self.email, password: self.password, name: self.name };
+            (account, role.expect("an absent role is a problem"))
+        })
+    }
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::apply::{Applied, Apply};
 use super::decision::Decision;
 use super::instance::InstanceMetrics;
+use super::observation::Observe;
 use super::probe::{NewProbe, Probe};
 use super::rollout::{ConfigProgress, Rollout, RolloutSettings};
 use super::{DURATION, Problems};
@@ -124,6 +125,8 @@ pub(crate) struct NewDeployment {
     /// The program serves HTTP on `$PORT`.
     #[serde(default)]
     http: bool,
+    #[serde(default)]
+    observe: Observe,
     sample_interval: Option<String>,
     #[serde(default)]
     scaling: NewScaling,
@@ -154,6 +157,7 @@ impl NewDeployment {
         let rollout = self.rollout.check(&mut problems);
         let probes: Vec<_> =
             self.probes.into_iter().enumerate().map(|(at, one)| one.check(at, &mut problems)).collect();
+        let observe = self.observe.check(&mut problems);
         let sample_interval =
             problems.parse("sampleInterval", self.sample_interval.as_deref(), DURATION, parse_duration);
         let (combine, guards) = self.scaling.check(&mut problems);
@@ -185,6 +189,7 @@ impl NewDeployment {
                 probes: probes.into_iter().flatten().collect(),
                 allowed_names: self.allowed_names,
                 http: self.http,
+                observe,
                 sample_interval: sample_interval.unwrap_or(DEFAULT_SAMPLE_INTERVAL),
                 guards,
                 combine,
@@ -296,6 +301,7 @@ pub(crate) struct Deployment {
     probes: Vec<Probe>,
     allowed_names: Vec<String>,
     http: bool,
+    observe: Observe,
     sample_interval: String,
     scaling: Scaling,
     policies: Vec<PolicyBinding>,
@@ -332,6 +338,7 @@ impl Deployment {
             probes: spec.probes.into_iter().map(Probe::from).collect(),
             allowed_names: spec.allowed_names,
             http: spec.http,
+            observe: Observe::show(spec.observe),
             sample_interval: write_duration(spec.sample_interval),
             scaling: Scaling {
                 combine: spec.combine.name(),

@@ -243,7 +243,7 @@ pub(crate) struct VariablesChange {
     delete: Vec<String>,
     /// Why, for the history.
     #[serde(default)]
-    pub(crate) message: String,
+    message: String,
 }
 
 impl VariableChange {
@@ -306,6 +306,39 @@ impl VariableChange {
 }
 
 impl VariablesChange {
+    /// Names of a kind in a message that the caller did not write, and letters of each: the message has to fit, whatever
+    /// the names are.
+    const NAMED: usize = 5;
+    const NAME_CHARS: usize = 60;
+
+    /// Why, for the history: the caller's words, or else what is changed.
+    pub(crate) fn reason(&self) -> String {
+        if !self.message.is_empty() {
+            return self.message.clone();
+        }
+        let name = |key: &str| key.chars().filter(char::is_ascii_graphic).take(Self::NAME_CHARS).collect();
+        let (removed, set): (Vec<_>, Vec<_>) =
+            self.variables.iter().partition(|variable| variable.removed == Some(true));
+        let keys = |variables: Vec<&VariableChange>| -> Vec<String> {
+            variables.into_iter().filter_map(|variable| variable.key.as_deref()).map(name).collect()
+        };
+        let deleted: Vec<String> = self.delete.iter().map(|key| name(key)).collect();
+        let parts = [("set", keys(set)), ("remove", keys(removed)), ("delete", deleted)];
+        let told = parts.into_iter().filter(|(_, keys)| !keys.is_empty()).map(|(verb, keys)| {
+            let first = keys[..keys.len().min(Self::NAMED)].join(", ");
+            match keys.len().saturating_sub(Self::NAMED) {
+                0 => format!("{verb} {first}"),
+                more => format!("{verb} {first} and {more} more"),
+            }
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The first of the keys to delete that is not there.
+    pub(crate) fn absent(&self, present: &[model::Variable]) -> Option<String> {
+        self.delete.iter().find(|key| !present.iter().any(|variable| variable.key == **key)).cloned()
+    }
+
     pub(crate) fn check(self, present: &[model::Variable]) -> Result<Vec<model::VariableChange>, ApiError> {
         let mut problems = Problems::default();
         let mut changes = Vec::with_capacity(self.variables.len() + self.delete.len());

@@ -81,3 +81,22 @@ async fn only_a_valid_bearer_token_opens_the_door() {
     world.stranger.post("/api/projects", json!({ "nonsense": 1 })).await.refused(401, "unauthorized");
     world.stranger.upload(b"nonsense").await.refused(401, "unauthorized");
 }
+
+#[tokio::test]
+async fn an_owner_gives_somebody_else_an_account_in_the_same_organisation() {
+    let world = World::new().await;
+    let api = &world.api;
+    let grace = |role: &str| json!({ "email": "grace@example.org", "password": PASSWORD, "role": role });
+    assert_eq!(api.post("/api/users", grace("boss")).await.wrong_fields(), ["role"]);
+    let added = api.post("/api/users", grace("admin")).await.data(201);
+    let me = api.get("/api/auth/me").await.data(200);
+    assert_eq!((&added["role"], &added["organizationId"]), (&json!("admin"), &me["organizationId"]));
+    api.post("/api/users", grace("admin")).await.refused(409, "conflict");
+
+    let body = json!({ "email": "grace@example.org", "password": PASSWORD });
+    let signed_in = world.stranger.post("/api/auth/login", body).await.data(200);
+    let admin = world.stranger.with_token(signed_in["token"].as_str().unwrap());
+    assert_eq!(admin.get("/api/auth/me").await.data(200)["role"], "admin");
+    let other = json!({ "email": "ada@example.org", "password": PASSWORD, "role": "viewer" });
+    admin.post("/api/users", other).await.refused(403, "forbidden");
+}

@@ -15,6 +15,7 @@ async fn a_deployment_is_created_with_defaults_read_listed_and_deleted() {
     assert_eq!(made["replicas"], json!({ "min": 1, "max": 1, "initial": 1 }));
     assert_eq!(made["applyStrategy"], json!({ "type": "restart", "jitter": "5s" }));
     assert_eq!(made["resources"], json!({ "cpu": null, "memory": null }));
+    assert_eq!(made["observe"], json!({ "scrape": null, "statsd": false, "metrics": [] }));
     assert_eq!((&made["sampleInterval"], &made["http"], &made["paused"]), (&json!("1s"), &json!(false), &json!(false)));
     assert_eq!((&made["desiredReplicas"], &made["readyReplicas"]), (&json!(0), &json!(0)));
     let path = format!("/api/deployments/{}", made["id"].as_str().unwrap());
@@ -125,6 +126,27 @@ async fn probes_come_back_with_what_was_left_out() {
 }
 
 #[tokio::test]
+async fn what_a_program_says_of_itself_comes_back_with_what_was_left_out() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let observe = json!({ "scrape": {}, "statsd": true, "metrics": ["queue_depth=jobs{state=\"waiting\"}"] });
+    let made = world.api.post("/api/deployments", shop.spec(json!({ "observe": observe }))).await.data(201);
+    let shown = json!({
+        "scrape": { "port": "$PORT", "path": "/metrics", "interval": null },
+        "statsd": true,
+        "metrics": ["queue_depth=jobs{state=\"waiting\"}"],
+    });
+    assert_eq!(made["observe"], shown);
+    let path = format!("/api/deployments/{}", made["id"].as_str().unwrap());
+    let again = world.api.put(&path, shop.spec(json!({ "observe": shown }))).await.data(200);
+    assert_eq!(again["observe"], shown, "what is shown can be written");
+    let observe = json!({ "scrape": { "port": 9090, "path": "/stats?all=1", "interval": "5s" } });
+    let changed = world.api.put(&path, shop.spec(json!({ "observe": observe }))).await.data(200);
+    assert_eq!(changed["observe"]["scrape"], observe["scrape"]);
+    assert_eq!(changed["observe"]["statsd"], false, "the specification was replaced");
+}
+
+#[tokio::test]
 async fn every_problem_of_the_probes_is_named() {
     let world = World::new().await;
     let shop = Shop::new(&world.api).await;
@@ -213,6 +235,24 @@ async fn a_bad_specification_is_refused_with_its_fields() {
             json!({ "scaling": { "freshness": "1ms", "cooldownDown": "300d", "maxStepUp": 0 } }),
             vec!["scaling.freshness", "scaling.cooldownDown", "scaling.maxStepUp"],
         ),
+        (
+            json!({ "observe": { "scrape": { "port": "$METRICS", "interval": "often" } } }),
+            vec!["observe.scrape.port", "observe.scrape.interval"],
+        ),
+        (
+            json!({ "observe": { "scrape": { "port": 0, "path": "stats", "interval": "1ms" }, "metrics": ["cpu=x", "a{"] } }),
+            vec![
+                "observe.scrape.port",
+                "observe.scrape.path",
+                "observe.scrape.interval",
+                "observe.metrics[0]",
+                "observe.metrics[1]",
+            ],
+        ),
+        (json!({ "observe": { "metrics": ["jobs"] } }), vec!["observe.metrics"]),
+        (json!({ "http": true, "observe": { "statsd": true, "metrics": ["requests=x"] } }), vec!["observe.metrics[0]"]),
+        (json!({ "observe": { "scrape": { "url": "http://10.0.0.1/" } } }), vec!["observe.scrape.url"]),
+        (json!({ "observe": { "statsd": "0.0.0.0:8125" } }), vec!["observe.statsd"]),
         (json!({ "allowedNames": ["A=B"] }), vec!["allowedNames"]),
         (json!({ "policies": [{ "name": "a", "policyId": "tresholt" }] }), vec!["policies[0].policyId"]),
         (json!({ "policies": [{ "name": "a", "policyId": "threshold" }] }), vec!["policies[0].config"]),

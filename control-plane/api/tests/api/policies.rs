@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use crate::client::Answer;
 use crate::world::{Shop, World};
 
+/// In the order in which they are listed.
+const BUILT_IN: [&str; 5] = ["threshold", "weighted", "target", "concurrency", "schedule"];
+
 pub(crate) fn rules() -> Value {
     json!({ "rules": [{ "metric": "requests", "above": 60, "below": 20 }] })
 }
@@ -14,7 +17,7 @@ async fn a_component_is_uploaded_listed_and_deleted() {
     let world = World::new().await;
     let builtin = world.api.get("/api/policies").await.list();
     let names: Vec<&Value> = builtin.iter().map(|policy| &policy["name"]).collect();
-    assert_eq!(names, ["threshold", "weighted"]);
+    assert_eq!(names, BUILT_IN);
     assert!(builtin.iter().all(|policy| policy["builtin"] == true && policy["configSchema"].is_object()));
 
     let made = world.api.upload(HOSTILE).await.data(201);
@@ -24,7 +27,7 @@ async fn a_component_is_uploaded_listed_and_deleted() {
     assert_eq!(world.api.upload(HOSTILE).await.data(201), made, "the same content is the same policy");
     let path = format!("/api/policies/{}", made["id"].as_str().unwrap());
     assert_eq!(world.api.get(&path).await.data(200), made);
-    assert_eq!(world.api.get("/api/policies").await.list().len(), 3);
+    assert_eq!(world.api.get("/api/policies").await.list().len(), builtin.len() + 1);
     world.api.delete(&path).await.data(200);
     world.api.get(&path).await.not_found();
     world.api.delete(&path).await.not_found();
@@ -52,7 +55,7 @@ async fn what_is_no_policy_is_refused_in_words() {
         let error = Answer::of(request.body(HOSTILE)).await.refused(415, "unsupported_media_type");
         assert!(error.contains("application/wasm"), "{error}");
     }
-    assert_eq!(world.api.get("/api/policies").await.list().len(), 2, "nothing was kept");
+    assert_eq!(world.api.get("/api/policies").await.list().len(), BUILT_IN.len(), "nothing was kept");
 }
 
 #[tokio::test]

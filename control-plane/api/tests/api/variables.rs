@@ -29,7 +29,8 @@ async fn variables_are_put_read_and_deleted_one_generation_at_a_time() {
     assert_eq!((&same["generation"], &same["description"]), (&json!(1), &json!("says")), "nothing has changed");
     let deleted = api.delete(&shop.variable("GREETING")).await.data(200);
     assert_eq!((&deleted["generation"], &deleted["message"]), (&json!(2), &json!("delete GREETING")));
-    api.delete(&shop.variable("GREETING")).await.not_found();
+    let gone = api.delete(&shop.variable("GREETING")).await.not_found();
+    assert!(gone.contains("variable `GREETING`"), "{gone}");
     assert!(api.get(&shop.variables()).await.list().is_empty());
 }
 
@@ -260,4 +261,40 @@ async fn a_generation_says_which_variables_it_had() {
         (&variables[1]["key"], &variables[1]["value"], &variables[1]["masked"]),
         (&json!("TOKEN"), &json!(null), &json!(true))
     );
+}
+
+#[tokio::test]
+async fn a_generation_without_a_message_says_what_it_changed() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    let api = &world.api;
+    let set = |keys: &[String]| keys.iter().map(|key| json!({ "key": key, "value": "x" })).collect::<Vec<_>>();
+    let keys: Vec<String> = (0..7).map(|number| format!("K{number}")).collect();
+    let many = api.patch(&shop.variables(), json!({ "variables": set(&keys) })).await.data(200);
+    assert_eq!(many["message"], "set K0, K1, K2, K3, K4 and 2 more");
+    let both = json!({ "variables": set(&["A".to_owned()]), "delete": ["K0", "K1"] });
+    assert_eq!(api.patch(&shop.variables(), both).await.data(200)["message"], "set A; delete K0, K1");
+
+    // The longest names that there may be do not make a message that is refused.
+    let longest: Vec<String> = (0..20).map(|number| format!("{}{number:02}", "L".repeat(126))).collect();
+    api.patch(&shop.variables(), json!({ "variables": set(&longest) })).await.data(200);
+
+    let unknown = api.patch(&shop.variables(), json!({ "delete": ["K2", "NOPE"] })).await.not_found();
+    assert!(unknown.contains("variable `NOPE`"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_parameter_that_cannot_be_read_is_told_with_what_it_has_to_be() {
+    let world = World::new().await;
+    let shop = Shop::new(&world.api).await;
+    for (query, problem) in [
+        ("generation=x", "generation has to be a whole number"),
+        ("generation=", "generation has to be a whole number"),
+        ("generation=99999999999999999999", "generation is too large a number"),
+        ("effective=maybe", "effective has to be true or false"),
+    ] {
+        let answer = world.api.get(&format!("{}?{query}", shop.variables())).await;
+        let words = answer.refused(400, "validation_failed");
+        assert!(words.contains(problem), "{query}: {words}");
+    }
 }

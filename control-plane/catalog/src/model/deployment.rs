@@ -50,6 +50,28 @@ pub struct Resources {
     pub memory_bytes: Option<u64>,
 }
 
+/// Where the agents find what the program says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The program's metrics page.
+    pub scrape: Option<Scrape>,
+    /// The program sends StatsD or DogStatsD.
+    pub statsd: bool,
+    /// What becomes what: rules of `outrigger_protocol::rule`, as they were written.
+    pub metrics: Vec<String>,
+}
+
+/// A page in Prometheus' text format or in `OpenMetrics`, beside the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scrape {
+    /// `None` is `$PORT`, which the program has of its own in each instance.
+    pub port: Option<u16>,
+    /// Path and query.
+    pub path: String,
+    /// At least so long from one reading to the next; `None` is with every sample.
+    pub interval: Option<Duration>,
+}
+
 /// How a policy takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicyMode {
@@ -107,6 +129,7 @@ pub struct DeploymentSpec {
     pub allowed_names: Vec<String>,
     /// The program serves HTTP on `$PORT`: the agent measures its requests as a reverse proxy in front of it.
     pub http: bool,
+    pub observe: Observation,
     pub sample_interval: Duration,
     pub guards: GuardConfig,
     pub combine: Combine,

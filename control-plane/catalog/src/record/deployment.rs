@@ -5,7 +5,9 @@ use outrigger_scaling::{Combine, GuardConfig};
 
 use super::scalar::Text;
 use super::{Record, RecordError, v1};
-use crate::model::{Deployment, DeploymentSpec, DeploymentStatus, PolicyBinding, PolicyMode, Resources};
+use crate::model::{
+    Deployment, DeploymentSpec, DeploymentStatus, Observation, PolicyBinding, PolicyMode, Resources, Scrape,
+};
 
 impl From<DeploymentStatus> for v1::DeploymentStatus {
     fn from(status: DeploymentStatus) -> Self {
@@ -107,6 +109,28 @@ impl From<v1::Guards> for GuardConfig {
     }
 }
 
+impl From<&Observation> for v1::Observation {
+    fn from(observe: &Observation) -> Self {
+        let scrape = observe.scrape.clone().map(|Scrape { port, path, interval }| v1::Scrape {
+            port,
+            path,
+            interval: interval.map(Into::into),
+        });
+        Self { scrape, statsd: observe.statsd, metrics: observe.metrics.clone() }
+    }
+}
+
+impl From<v1::Observation> for Observation {
+    fn from(stored: v1::Observation) -> Self {
+        let scrape = stored.scrape.map(|v1::Scrape { port, path, interval }| Scrape {
+            port,
+            path,
+            interval: interval.map(Into::into),
+        });
+        Self { scrape, statsd: stored.statsd, metrics: stored.metrics }
+    }
+}
+
 impl From<&DeploymentSpec> for v1::DeploymentSpec {
     fn from(spec: &DeploymentSpec) -> Self {
         Self {
@@ -126,6 +150,7 @@ impl From<&DeploymentSpec> for v1::DeploymentSpec {
             probes: spec.probes.iter().map(Into::into).collect(),
             allowed_names: spec.allowed_names.clone(),
             http: spec.http,
+            observe: (spec.observe != Observation::default()).then(|| (&spec.observe).into()),
             sample_interval: spec.sample_interval.into(),
             guards: spec.guards.into(),
             combine: match spec.combine {
@@ -157,6 +182,7 @@ impl From<v1::DeploymentSpec> for DeploymentSpec {
             probes: stored.probes.into_iter().map(Into::into).collect(),
             allowed_names: stored.allowed_names,
             http: stored.http,
+            observe: stored.observe.map(Into::into).unwrap_or_default(),
             sample_interval: stored.sample_interval.into(),
             guards: stored.guards.into(),
             combine: match stored.combine {

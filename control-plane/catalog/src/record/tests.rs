@@ -14,8 +14,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Decision, Deployment, DeploymentSpec, DeploymentStatus, Environment, Event, EventKind, PolicyBinding, PolicyMode,
-    ProposalRecord, ProposalSummary, Resources, SealedValue,
+    Decision, Deployment, DeploymentSpec, DeploymentStatus, Environment, Event, EventKind, Observation, PolicyBinding,
+    PolicyMode, ProposalRecord, ProposalSummary, Resources, Scrape, SealedValue,
 };
 
 fn time() -> impl Strategy<Value = UnixMillis> {
@@ -100,6 +100,17 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn observation()(
+        scrape in proptest::option::of(any::<(Option<u16>, String)>()),
+        interval in proptest::option::of(span()),
+        (statsd, metrics) in any::<(bool, Vec<String>)>(),
+    ) -> Observation {
+        let scrape = scrape.map(|(port, path)| Scrape { port, path, interval });
+        Observation { scrape, statsd, metrics }
+    }
+}
+
+prop_compose! {
     fn spec()(
         (name, driver) in any::<(String, String)>(),
         project in any::<[u8; 16]>(),
@@ -113,7 +124,7 @@ prop_compose! {
             (any::<Vec<String>>(), proptest::option::of(span()), rollout::settings()),
         probes in proptest::collection::vec(probe(), 0..3),
         allowed_names: Vec<String>,
-        sample_interval in span(),
+        (observe, sample_interval) in (observation(), span()),
         guards in guards(),
         (combine, policies) in (
             prop_oneof![Just(Combine::Max), Just(Combine::Min), Just(Combine::Weighted)],
@@ -137,6 +148,7 @@ prop_compose! {
             probes,
             allowed_names,
             http,
+            observe,
             sample_interval,
             guards,
             combine,
@@ -409,4 +421,16 @@ fn a_deployment_from_before_there_were_strategies_is_rolled_out_all_at_once() {
     let default = outrigger_rollout::Settings::new(outrigger_rollout::Strategy::AllAtOnce);
     assert_eq!(read.spec.rollout, default);
     assert_eq!(DeploymentSpec { rollout: deployment.spec.rollout.clone(), ..read.spec }, deployment.spec);
+}
+
+#[test]
+fn a_deployment_from_before_programs_were_observed_observes_nothing() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let observing =
+        deployment().prop_filter("observes", |deployment| deployment.spec.observe != Observation::default());
+    let deployment = proptest::strategy::ValueTree::current(&observing.new_tree(&mut runner).expect("a deployment"));
+    let mut row = serde_json::to_value(deployment.to_stored()).unwrap();
+    row["spec"].as_object_mut().unwrap().remove("observe").expect("it is written");
+    let read: Deployment = decode(&[&[VERSION][..], row.to_string().as_bytes()].concat()).unwrap();
+    assert_eq!(read.spec.observe, Observation::default());
 }

@@ -207,6 +207,8 @@ rows! {
         success_threshold: u32,
         failure_threshold: u32,
     }
+    Scrape { port: Option<u16>, path: String, interval: Option<Nanos>, }
+    Observation { scrape: Option<Scrape>, statsd: bool, metrics: Vec<String>, }
     DeploymentSpec {
         name: String,
         project: Text<ProjectId>,
@@ -229,6 +231,9 @@ rows! {
         probes: Vec<Probe>,
         allowed_names: Vec<String>,
         http: bool,
+        /// Absent in rows from before programs were observed, and where nothing is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        observe: Option<Observation>,
         sample_interval: Nanos,
         guards: Guards,
         combine: Combine,

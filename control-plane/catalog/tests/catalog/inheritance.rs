@@ -283,3 +283,17 @@ async fn a_dependent_and_its_base_may_be_changed_at_the_same_time() {
     let gone = family.change(&eu, vec![delete("A")]).await;
     assert_error!(gone, CatalogError::NotFound { what: "variable" });
 }
+
+#[tokio::test]
+async fn a_name_that_could_not_be_referred_to_is_refused() {
+    let family = Family::new().await;
+    let (catalog, actor) = (&family.world.catalog, &family.actor);
+    for name in ["a/b", "a}b", "a{b", "staging"] {
+        let found = problems(catalog.create_environment(actor, environment_of(&family.project, name)).await);
+        assert_eq!(found.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), ["name"], "{name}");
+    }
+    // That of its own stage says nothing wrong.
+    let own = family.make(Stage::Production, "production", None).await;
+    let update = EnvironmentUpdate { stage: Some(Stage::Staging), ..EnvironmentUpdate::default() };
+    assert_eq!(problems(catalog.update_environment(actor, own.id, update).await)[0].field, "name");
+}

@@ -7,11 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use outrigger_catalog::model::{
     Actor, Decision, Deployment, DeploymentSpec, Environment, Event, EventKind, Idempotency, Instance, InstancePhase,
-    Origin, PolicyInfo, Project, Resources, Role, Stage, Subject, VariableChange,
+    Observation, Origin, PolicyInfo, Project, Resources, Role, Stage, Subject, VariableChange,
 };
-use outrigger_catalog::{
-    Catalog, Clock, MasterKeys, NewEnvironment, NewPolicy, NewProject, OpenError, ScalingRecord,
-};
+use outrigger_catalog::{Catalog, Clock, MasterKeys, NewEnvironment, NewPolicy, NewProject, OpenError, ScalingRecord};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::{DecisionId, DeploymentId, EventId, InstanceId, OrganizationId, UserId};
 use outrigger_protocol::message::ApplyStrategy;
@@ -204,6 +202,7 @@ pub(crate) fn spec(project: &Project, environment: &Environment) -> DeploymentSp
         probes: Vec::new(),
         allowed_names: Vec::new(),
         http: false,
+        observe: Observation::default(),
         sample_interval: Duration::from_secs(1),
         guards: GuardConfig::default(),
         combine: Combine::default(),

@@ -6,6 +6,7 @@
 //!       join-token     0600
 //!       state/         the agent's: identity, last known good configuration
 //!       work/          the working directory of the agent and its program
+//!       statsd.sock    while an agent runs whose program sends StatsD
 //!       agent.log      what both wrote to stdout and stderr; agent.log.1 is what was cut off
 //! ```
 //!
@@ -31,16 +32,26 @@ pub(super) struct Record {
     version: u32,
     boot: String,
     pub(super) ports: Option<PortPair>,
+    /// Requests come in by the first of the ports. Otherwise the program has the second for its metrics alone.
+    #[serde(default = "serves_by_default")]
+    pub(super) serves: bool,
     pub(super) groups: Vec<PathBuf>,
 }
 
 const RECORD_VERSION: u32 = 1;
+/// `sun_path` without its NUL (unix(7)).
+const SOCKET_PATH_BYTES: usize = 107;
 /// Larger than any record; what is larger is not ours.
 const RECORD_BYTES: u64 = 64 * 1024;
 
+/// In records from before a program had a port for other than requests.
+const fn serves_by_default() -> bool {
+    true
+}
+
 impl Record {
-    pub(super) fn new(ports: Option<PortPair>, groups: Vec<PathBuf>) -> Self {
-        Self { version: RECORD_VERSION, boot: boot_id(), ports, groups }
+    pub(super) fn new(ports: Option<PortPair>, serves: bool, groups: Vec<PathBuf>) -> Self {
+        Self { version: RECORD_VERSION, boot: boot_id(), ports, serves, groups }
     }
 
     /// The second line of the lock file.
@@ -111,6 +122,12 @@ impl Home {
 
     pub(super) fn work(&self) -> PathBuf {
         self.path.join("work")
+    }
+
+    /// Where the agent listens for StatsD, beside UDP. Absent where the path is longer than a socket's may be, or no text.
+    pub(super) fn statsd(&self) -> Option<String> {
+        let path = self.path.join("statsd.sock").into_os_string().into_string().ok()?;
+        (path.len() <= SOCKET_PATH_BYTES).then_some(path)
     }
 
     /// Where the agent puts the environment for programs that read it from a file. In memory where that can be had:

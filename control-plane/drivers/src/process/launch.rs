@@ -8,7 +8,7 @@
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -21,7 +21,7 @@ use rustix::process::{getpid, setsid};
 
 use super::home::{Home, Record};
 use super::ports::PortPair;
-use crate::{DriverError, InstanceSpec};
+use crate::{DriverError, InstanceSpec, Observation, Scrape};
 
 /// What an agent gets of the control plane's own environment.
 const INHERITED: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -95,12 +95,44 @@ impl Launch<'_> {
         command.arg("--stop-grace").arg(format!("{}ms", spec.stop_grace.as_millis()));
         command.args(["--restart", "always"]);
         if let Some(PortPair { listen, upstream }) = record.ports {
-            let at = |port| SocketAddr::new(self.address, port);
-            command.arg("--proxy").arg(format!("{}={}", at(listen), at(upstream)));
+            if record.serves {
+                command.arg("--proxy").arg(format!("{}={}", self.at(listen), self.at(upstream)));
+            }
             command.arg("--env").arg(format!("PORT={upstream}"));
         }
+        self.observe(record, &mut command);
         command.arg("--").args(&spec.command);
         command
+    }
+
+    fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, port)
+    }
+
+    /// Where the program's own metrics are found. No two instances share an address.
+    fn observe(&self, record: &Record, command: &mut Command) {
+        let Observation { scrape, statsd, metrics } = &self.spec.observe;
+        if let Some(Scrape { port, path, interval }) = scrape
+            && let Some(port) = port.or(record.ports.map(|pair| pair.upstream))
+        {
+            command.arg("--scrape").arg(format!("http://{}{path}", self.at(port)));
+            if let Some(interval) = interval {
+                command.arg("--scrape-interval").arg(format!("{}ms", interval.as_millis()));
+            }
+            if !self.address.is_loopback() {
+                // An address of this machine all the same: it is the one that programs serve on.
+                command.arg("--scrape-remote");
+            }
+        }
+        if *statsd {
+            // The kernel picks a free port; the agent tells its program which.
+            command.arg("--statsd").arg(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string());
+            if let Some(path) = self.home.statsd() {
+                command.arg("--statsd").arg(format!("unix:{path}"));
+            }
+        }
+        // In one argument each, or a selector that begins with a dash would be read as a flag.
+        command.args(metrics.iter().map(|rule| format!("--metric={rule}")));
     }
 }
 

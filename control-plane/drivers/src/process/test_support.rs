@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use outrigger_protocol::id::{DeploymentId, InstanceId};
 
-use crate::{InstanceSpec, Limits};
+use crate::{InstanceSpec, Limits, Observation};
 
 pub(crate) fn spec(command: &[&str]) -> InstanceSpec {
     InstanceSpec {
@@ -12,6 +12,7 @@ pub(crate) fn spec(command: &[&str]) -> InstanceSpec {
         command: command.iter().map(|&part| part.to_owned()).collect(),
         limits: Limits::default(),
         http: false,
+        observe: Observation::default(),
         join_token: "canary-token".into(),
         agents_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7701)),
         server_name: "outrigger".to_owned(),

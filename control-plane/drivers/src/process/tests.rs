@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::test_support::spec;
 use super::*;
-use crate::{FailureKind, Limits};
+use crate::{FailureKind, Limits, Observation, Scrape};
 
 /// Writes its arguments down, then runs the command, as a child as the agent does.
 const AGENT: &str = r#"#!/bin/sh
@@ -175,6 +175,40 @@ async fn the_agent_is_told_what_it_needs_and_nothing_more() {
     // Cargo sets some for this test: a variable of the control plane stays with it.
     assert!(!place.written(spec.instance, "environment").contains("CARGO"));
     driver.destroy(spec.instance, Duration::from_secs(10)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_observes_its_own_program_and_no_other_instances() {
+    let place = Place::new();
+    let driver = place.driver();
+    let scrape = Scrape { port: None, path: "/stats".to_owned(), interval: Some(Duration::from_secs(2)) };
+    let observe = Observation { scrape: Some(scrape), statsd: true, metrics: vec!["a=b{c=\"d\"}".to_owned()] };
+    let mut urls = Vec::new();
+    for (http, command) in [(false, "600"), (true, "601")] {
+        let spec = InstanceSpec { http, observe: observe.clone(), ..spec(&["sleep", command]) };
+        let created = driver.create(&spec).await.unwrap();
+        assert_eq!(created.endpoint.is_some(), http, "a port for metrics alone is no endpoint");
+        assert_eq!(place.driver().create(&spec).await.unwrap(), created, "nor for another driver");
+        let arguments = place.written(spec.instance, "arguments");
+        let port = arguments.split("PORT=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        let url = format!("--scrape http://127.0.0.1:{port}/stats --scrape-interval 2000ms --statsd 127.0.0.1:0");
+        let socket = place.home(spec.instance).statsd().unwrap();
+        let all = format!("{url} --statsd unix:{socket} --metric=a=b{{c=\"d\"}} -- sleep");
+        assert!(arguments.contains(&all), "{arguments}");
+        assert_eq!(arguments.contains("--proxy"), http, "{arguments}");
+        urls.push((url, spec.instance));
+    }
+    assert_ne!(urls[0].0, urls[1].0);
+    for (_, instance) in urls {
+        driver.destroy(instance, Duration::from_secs(10)).await.unwrap();
+    }
+}
+
+#[test]
+fn a_path_that_is_too_long_for_a_socket_is_not_offered() {
+    let instance = InstanceId::generate();
+    assert!(Home::of(Path::new("/srv/outrigger"), instance).statsd().is_some());
+    assert!(Home::of(&Path::new("/srv").join("x".repeat(100)), instance).statsd().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_catalog::model::{Actor, Deployment, Event, EventKind, InstancePhase, Intent, IntentKind};
+use outrigger_catalog::model::{self, Actor, Deployment, Event, EventKind, InstancePhase, Intent, IntentKind};
 use outrigger_catalog::{CatalogError, IntentOutcome, JOIN_TOKEN_TTL};
-use outrigger_drivers::{Created, Driver, DriverError, FailureKind, InstanceSpec, Limits};
+use outrigger_drivers::{Created, Driver, DriverError, FailureKind, InstanceSpec, Limits, Observation, Scrape};
 use outrigger_protocol::id::InstanceId;
 use tokio::time::Instant;
 
@@ -241,9 +241,16 @@ async fn spec(
         command: spec.command.clone(),
         limits: Limits { cpu_cores: spec.resources.cpu_cores, memory_bytes: spec.resources.memory_bytes },
         http: spec.http,
+        observe: observation(&spec.observe),
         join_token: text.into(),
         agents_address: core.config.agents_address,
         server_name: core.config.server_name.clone(),
         stop_grace: core.config.executor.stop_grace,
     })
+}
+
+fn observation(observe: &model::Observation) -> Observation {
+    let model::Observation { scrape, statsd, metrics } = observe;
+    let scrape = scrape.clone().map(|model::Scrape { port, path, interval }| Scrape { port, path, interval });
+    Observation { scrape, statsd: *statsd, metrics: metrics.clone() }
 }

@@ -8,7 +8,7 @@ use outrigger_protocol::id::DeploymentId;
 use outrigger_rollout::{Arrival, Departure, Event, Span, Traffic};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Message;
+use super::{Message, RETRY};
 use crate::core::Core;
 
 /// The task that follows the catalog.
@@ -26,10 +26,13 @@ pub(crate) async fn follow_changes(core: Arc<Core>) {
             Ok(Change::Environment { organization, id, .. }) => {
                 match core.catalog.deployments_of_environment(organization, id).await {
                     Ok(deployments) => deployments.iter().for_each(|one| tell(&core, one.id, Message::Look)),
-                    Err(error) => tracing::warn!(
-                        environment = %id, error = &error as &dyn std::error::Error,
-                        "a changed environment is not pushed",
-                    ),
+                    Err(error) => {
+                        tracing::warn!(
+                            environment = %id, error = &error as &dyn std::error::Error,
+                            "who runs with a changed environment cannot be read",
+                        );
+                        look_at_everything(&core).await;
+                    }
                 }
             }
             Ok(Change::Missed) => look_at_everything(&core).await,
@@ -41,19 +44,22 @@ pub(crate) async fn follow_changes(core: Arc<Core>) {
     }
 }
 
+/// Until it has been done: nobody tells a second time what has changed.
 async fn look_at_everything(core: &Arc<Core>) {
-    match core.catalog.all_deployments().await {
-        Ok(deployments) => {
-            for deployment in &deployments {
-                core.roster.enter(deployment.id, deployment.organization);
-                core.pokes.poke(deployment.id);
-                if deployment.status.is_started() {
-                    tell(core, deployment.id, Message::Look);
-                }
+    let deployments = loop {
+        match core.catalog.all_deployments().await {
+            Ok(deployments) => break deployments,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the deployments cannot be read");
+                tokio::time::sleep(RETRY).await;
             }
         }
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the deployments cannot be read");
+    };
+    for deployment in &deployments {
+        core.roster.enter(deployment.id, deployment.organization);
+        core.pokes.poke(deployment.id);
+        if deployment.status.is_started() {
+            tell(core, deployment.id, Message::Look);
         }
     }
 }

@@ -24,7 +24,7 @@ impl Ledger {
     /// A rollout that begins.
     pub(super) fn open(id: RolloutId, deployment: &Deployment, machine: &Rollout, now: UnixMillis) -> Self {
         let progress = machine.progress();
-        let mut ledger = Self::resume(model::Rollout {
+        let mut ledger = Self::of(model::Rollout {
             id,
             organization: deployment.organization,
             project: deployment.spec.project,
@@ -50,9 +50,16 @@ impl Ledger {
         ledger
     }
 
-    /// One that was written down.
-    pub(super) const fn resume(rollout: model::Rollout) -> Self {
+    const fn of(rollout: model::Rollout) -> Self {
         Self { rollout, told: false, failures_told: 0 }
+    }
+
+    /// One that was written down.
+    pub(super) fn resume(rollout: model::Rollout, machine: &Rollout) -> Self {
+        let progress = machine.progress();
+        // Is told when the last step begins to bake.
+        let told = progress.step == progress.steps && progress.baked.is_some();
+        Self { told, ..Self::of(rollout) }
     }
 
     /// Notes what the machine has done, and returns what people are told of it.
@@ -117,7 +124,13 @@ impl Ledger {
                 rollout.reason = Some(cause.to_string());
                 rollout.restored_as = Some(config.generation);
             }
-            Phase::Closing(outcome) | Phase::Ended(outcome) => rollout.reason = reason_of(outcome),
+            Phase::Closing(outcome) | Phase::Ended(outcome) => {
+                rollout.reason = reason_of(outcome);
+                // When nobody is there to restore anything to, this is the first that is heard of it.
+                if let Outcome::RolledBack { config, .. } = outcome {
+                    rollout.restored_as = Some(config.generation);
+                }
+            }
             Phase::Restoring { cause: None, .. } => {}
         }
     }

@@ -4,25 +4,27 @@
 //! When it cannot be written down nothing is done, and both are tried again. Once a rollout has ended there is nothing
 //! that a restart could get wrong: who joins is offered what all others have, and that is written down in a while.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_catalog::model::{self, Actor, Deployment, Event as Told, RolloutState};
-use outrigger_catalog::{CatalogError, Restored, SaveRollout};
+use outrigger_catalog::model::{self, Actor, Deployment, RolloutState};
+use outrigger_catalog::{CatalogError, Restored};
 use outrigger_protocol::id::{DeploymentId, InstanceId, RolloutId};
 use outrigger_protocol::message::ConfigRef;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_rollout::{
-    Action, Amount, Arrival, Cause, Command, Departure, Entry, Event, Gates, LOOK, Launch, OnInconclusive, OnSilence,
-    Phase, Plan, Rollout, Settings, Strategy, What,
+    Action, Arrival, Cause, Command, Departure, Entry, Event, LOOK, Launch, Phase, Plan, Rollout, What,
 };
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
 use super::baseline::Baseline;
+use super::current::{Current, Todo};
 use super::ledger::Ledger;
-use super::{Answer, Message, Shared};
+use super::missed::{Arrears, caught_up, repeated};
+use super::plan::{compiled, first};
+use super::{Answer, Message, RETRY, Shared};
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::stats::Count;
@@ -31,8 +33,6 @@ use crate::stats::Count;
 const BATCH: usize = 1_024;
 /// What an instance adds to the pause after a turn, so that a large fleet's turns are few and large.
 const PAUSE_PER_INSTANCE: Duration = Duration::from_micros(1);
-/// Before something that failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 /// Before something is written down that may as well be found out again.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -45,54 +45,13 @@ pub(super) struct Worker {
     /// As it was looked at last, if it is started.
     deployment: Option<Deployment>,
     current: Option<Current>,
+    /// What has nothing to do with the deployment any more, until that is written down.
+    left: Option<Current>,
     baseline: Baseline,
     /// Kept over rollouts, so that the same instances are always the first.
     seed: u64,
     /// When the deployment is to be looked at again because the last look failed.
     look_at: Option<Instant>,
-}
-
-/// The newest rollout, under way or ended.
-#[derive(Clone)]
-struct Current {
-    machine: Rollout,
-    ledger: Ledger,
-    /// The one that this one has taken the place of, until that is written down.
-    superseded: Option<model::Rollout>,
-    /// To be told once they are written down.
-    events: Vec<Told>,
-    /// To be done once it is written down.
-    actions: Vec<Action>,
-    /// The revision that is written down.
-    saved: Option<u64>,
-    /// Something must be written down before anything else.
-    urgent: bool,
-    /// When what is not urgent is written down.
-    due: Option<Instant>,
-    /// Until when nothing is tried, because something has failed.
-    hold: Option<Instant>,
-}
-
-impl Current {
-    fn new(machine: Rollout, ledger: Ledger, saved: Option<u64>) -> Self {
-        Self {
-            machine,
-            ledger,
-            superseded: None,
-            events: Vec::new(),
-            actions: Vec::new(),
-            saved,
-            urgent: false,
-            due: None,
-            hold: None,
-        }
-    }
-
-    /// Whether an offer of this is still waited for.
-    fn awaits(&self, config: ConfigRef) -> HashSet<InstanceId> {
-        let offered = self.machine.members().filter(|(_, member)| member.offer.is_some_and(|one| one.config == config));
-        offered.map(|(instance, _)| instance).collect()
-    }
 }
 
 impl Worker {
@@ -105,6 +64,7 @@ impl Worker {
             shared,
             deployment: None,
             current: None,
+            left: None,
             baseline: Baseline::default(),
             seed,
             look_at: None,
@@ -116,20 +76,21 @@ impl Worker {
         let mut inbox = inbox.lock().await;
         self.resume().await;
         let mut batch = Vec::new();
+        let mut arrears = Arrears::default();
         loop {
             let received = tokio::time::timeout_at(self.wake(), inbox.recv_many(&mut batch, BATCH)).await;
             if received == Ok(0) {
                 return;
             }
+            let taken = batch.len();
             self.turn(&mut batch).await;
-            // What waits in the inbox is older than what is found now, and would be taken for news.
-            if inbox.is_empty() && self.shared.take_missed() {
+            if arrears.is_due(taken, inbox.len(), || self.shared.take_missed()) {
                 self.look().await;
                 self.catch_up();
                 self.settle().await;
             }
-            let members = self.current.as_ref().map_or(0, |current| current.machine.members().count());
-            tokio::time::sleep(PAUSE_PER_INSTANCE.saturating_mul(u32::try_from(members).unwrap_or(u32::MAX))).await;
+            let members = self.current.as_ref().map_or(0, |current| current.ledger.rollout.tally.total);
+            tokio::time::sleep(PAUSE_PER_INSTANCE.saturating_mul(members)).await;
         }
     }
 
@@ -149,6 +110,8 @@ impl Worker {
         if let Some((rollout, snapshot)) = stored {
             self.seed = snapshot.seed;
             match Rollout::restore(snapshot) {
+                // The deployment was stopped in the middle of it, and begins anew when it is started.
+                Ok(machine) if rollout.ended_at.is_some() && !machine.has_ended() => {}
                 Ok(machine) => self.restart(machine, rollout).await,
                 Err(error) => self.warn(&error, "its rollout is damaged and begins anew"),
             }
@@ -162,7 +125,8 @@ impl Worker {
     async fn restart(&mut self, mut machine: Rollout, rollout: model::Rollout) {
         let saved = machine.revision();
         let actions = machine.handle(Event::Restarted, self.now());
-        self.current = Some(Current::new(machine, Ledger::resume(rollout), Some(saved)));
+        let ledger = Ledger::resume(rollout, &machine);
+        self.current = Some(Current::new(machine, ledger, Some(saved)));
         while let Err(error) = self.refresh().await {
             self.warn(&error, "it cannot be looked at");
             tokio::time::sleep(RETRY).await;
@@ -183,12 +147,9 @@ impl Worker {
     fn wake(&self) -> Instant {
         let now = Instant::now();
         let current = self.current.as_ref();
-        let deadline = current.filter(|_| self.deployment.is_some()).and_then(|current| {
-            // However far a clock is set back, somebody looks.
-            Some(now + current.machine.next_deadline()?.since(self.now()).min(LOOK))
-        });
+        let tick = current.filter(|_| self.deployment.is_some()).and_then(|current| current.tick);
         let due = current.and_then(|current| current.hold.or(current.due));
-        [deadline, due, self.look_at].into_iter().flatten().min().unwrap_or(now + IDLE)
+        [tick, due, self.look_at].into_iter().flatten().min().unwrap_or(now + IDLE)
     }
 
     async fn turn(&mut self, batch: &mut Vec<Message>) {
@@ -234,6 +195,10 @@ impl Worker {
     fn happened(&mut self, events: Vec<Event>) {
         let now = self.now();
         if let Some(current) = &mut self.current {
+            // The machine looks at all instances, and most of the time nothing is heard but traffic after the end.
+            if events.is_empty() && current.tick.is_none_or(|tick| Instant::now() < tick) {
+                return;
+            }
             let actions = current.machine.handle_all(events, now);
             self.note(actions);
         }
@@ -241,21 +206,12 @@ impl Worker {
 
     /// Tells the machine of everybody who is here, when it may not have heard.
     fn catch_up(&mut self) {
-        let live: Vec<_> = self.core.ingest.live(self.id).into_iter().filter(|live| live.connected).collect();
-        let here: HashSet<InstanceId> = live.iter().map(|live| live.instance).collect();
         let Some(current) = &self.current else { return };
-        let gone = current.machine.members().map(|(instance, _)| instance).filter(|instance| !here.contains(instance));
-        let lost = gone.map(|instance| Event::Left { instance, departure: Departure::Lost });
-        let mut events: Vec<Event> = lost.collect();
-        for live in live {
-            let (instance, status, program) = (live.instance, live.config, live.program);
-            let report = live.apply.map(|state| Event::Report { instance, state, status: status.clone() });
-            events.push(Event::Joined(Arrival { instance, status, program }));
-            events.extend(report);
-            let probes = live.health.map(|health| health.probes.clone());
-            events.extend(probes.map(|probes| Event::Probes { instance, probes }));
-        }
+        let events = caught_up(&current.machine, self.core.ingest.live(self.id));
         self.happened(events);
+        if let Some(current) = &mut self.current {
+            repeated(&current.machine).for_each(|offer| current.todo.add(offer));
+        }
     }
 
     /// Takes in what the machine wants.
@@ -279,7 +235,11 @@ impl Worker {
         if unsaved && current.due.is_none() {
             current.due = Some(Instant::now() + SOON);
         }
-        current.actions.extend(actions.into_iter().filter(|action| !is_history(action)));
+        actions.into_iter().for_each(|action| current.todo.add(action));
+        // However far a clock is set back, somebody looks.
+        let wait = current.machine.next_deadline().map(|deadline| deadline.since(ambient.now()).min(LOOK));
+        current.tick = wait.map(|wait| Instant::now() + wait);
+        current.is_news = true;
     }
 
     /// Writes down and does what is to be done, until nothing is left or something fails.
@@ -295,13 +255,21 @@ impl Worker {
             if (current.urgent || is_due) && !self.save().await {
                 return;
             }
+            self.show();
             let Some(current) = &mut self.current else { return };
-            // Nobody is told what a restart might undo.
-            *self.shared.shown() = Some(current.ledger.rollout.clone());
-            let actions = std::mem::take(&mut current.actions);
-            if actions.is_empty() || !self.perform(actions).await {
+            let todo = std::mem::take(&mut current.todo);
+            if todo.is_empty() || !self.perform(todo).await {
                 return;
             }
+        }
+    }
+
+    /// Shows where it stands. Nobody is told what a restart might undo.
+    fn show(&mut self) {
+        if let Some(current) = &mut self.current
+            && std::mem::take(&mut current.is_news)
+        {
+            *self.shared.shown() = Some(current.ledger.rollout.clone());
         }
     }
 
@@ -327,14 +295,7 @@ impl Worker {
     async fn try_save(&mut self, by: Option<(&Actor, String)>) -> Result<(), CatalogError> {
         let Some(current) = &mut self.current else { return Ok(()) };
         let revision = current.machine.revision();
-        let save = SaveRollout {
-            rollout: &current.ledger.rollout,
-            snapshot: &current.machine.snapshot(),
-            superseded: current.superseded.as_ref(),
-            events: &current.events,
-            by,
-        };
-        self.core.catalog.save_rollout(save).await?;
+        self.core.catalog.save_rollout(current.save(&current.machine.snapshot(), by)).await?;
         current.saved = Some(revision);
         current.urgent = false;
         current.superseded = None;
@@ -342,23 +303,22 @@ impl Worker {
         for event in current.events.drain(..) {
             self.core.tell_event(&event);
         }
+        self.show();
         Ok(())
     }
 
     /// Does what is written down. Returns whether more is to be done because of it.
-    async fn perform(&mut self, actions: Vec<Action>) -> bool {
-        let mut offers: BTreeMap<u64, (ConfigRef, Vec<InstanceId>)> = BTreeMap::new();
-        let mut more = false;
-        for action in actions {
-            match action {
-                Action::Offer { instance, config } => {
-                    offers.entry(config.generation).or_insert((config, Vec::new())).1.push(instance);
-                }
-                Action::PublishRollback { from, to, cause } => more |= self.roll_back(from, to, &cause).await,
-                Action::Record(_) | Action::Ended(_) => {}
-            }
+    async fn perform(&mut self, todo: Todo) -> bool {
+        let Todo { rollback, offers } = todo;
+        let more = match rollback {
+            Some((from, to, cause)) => self.roll_back(from, to, &cause).await,
+            None => false,
+        };
+        let mut of_one: BTreeMap<u64, (ConfigRef, Vec<InstanceId>)> = BTreeMap::new();
+        for (instance, config) in offers {
+            of_one.entry(config.generation).or_insert((config, Vec::new())).1.push(instance);
         }
-        for (config, instances) in offers.into_values() {
+        for (config, instances) in of_one.into_values() {
             self.offer(config, instances).await;
         }
         more
@@ -375,7 +335,7 @@ impl Worker {
         let awaits = current.awaits(config);
         instances.retain(|instance| awaits.contains(instance));
         if !instances.is_empty() {
-            current.actions.extend(instances.into_iter().map(|instance| Action::Offer { instance, config }));
+            instances.into_iter().for_each(|instance| current.todo.add(Action::Offer { instance, config }));
             self.hold();
         }
     }
@@ -412,10 +372,11 @@ impl Worker {
             Err(error) => {
                 self.warn(&error, "a rollback cannot be published and is tried again");
                 let now = self.now();
-                if let Some(current) = &mut self.current {
-                    current.urgent |= current.ledger.stuck(format!("the rollback cannot be published: {error}"), now);
-                }
-                false
+                let Some(current) = &mut self.current else { return false };
+                let is_news = current.ledger.stuck(format!("the rollback cannot be published: {error}"), now);
+                current.urgent |= is_news;
+                current.is_news |= is_news;
+                is_news
             }
         }
     }
@@ -447,6 +408,7 @@ impl Worker {
 
     /// Reads the deployment, tells its agents their settings, and leaves off what has nothing to do with it any more.
     async fn refresh(&mut self) -> Result<(), CatalogError> {
+        self.write_off().await?;
         let deployment = match self.core.catalog.deployment(&self.actor, self.id).await {
             Ok(deployment) => deployment,
             Err(CatalogError::NotFound { .. }) => {
@@ -458,14 +420,13 @@ impl Worker {
         self.core.ingest.apply_settings(&deployment);
         if !deployment.status.is_started() {
             self.deployment = None;
-            self.leave_off("the deployment was stopped before the rollout had ended").await;
-            return Ok(());
+            return self.leave_off("the deployment was stopped before the rollout had ended").await;
         }
         let environment = deployment.spec.environment;
         self.deployment = Some(deployment);
         if self.current.as_ref().is_some_and(|current| current.ledger.rollout.environment != environment) {
             // Numbers of generations say nothing about those of another environment.
-            self.leave_off("the deployment runs with another environment").await;
+            self.leave_off("the deployment runs with another environment").await?;
         }
         Ok(())
     }
@@ -523,12 +484,11 @@ impl Worker {
         if let Some(mut before) = before {
             if before.ledger.rollout.ended_at.is_none() {
                 before.ledger.close(RolloutState::Superseded, format!("superseded by generation {number}"), now);
-                next.superseded = Some(before.ledger.rollout);
-            } else {
-                next.superseded = before.superseded;
             }
+            // Nobody has seen anything of one that could not be written down; what came before it may still be open.
+            next.superseded = if before.saved.is_some() { Some(before.ledger.rollout) } else { before.superseded };
             next.events = before.events;
-            next.actions = before.actions;
+            next.todo = Todo { rollback: None, ..before.todo };
         }
         self.current = Some(next);
         actions.retain(|action| !matches!(action, Action::Record(Entry { what: What::Superseded { .. }, .. })));
@@ -540,17 +500,33 @@ impl Worker {
     }
 
     /// The deployment's next rollout has nothing to do with the present one.
-    async fn leave_off(&mut self, why: &str) {
+    async fn leave_off(&mut self, why: &str) -> Result<(), CatalogError> {
         let now = self.now();
-        let Some(current) = &mut self.current else { return };
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        *self.shared.shown() = None;
         if current.ledger.rollout.ended_at.is_none() {
             current.ledger.close(RolloutState::Failed, why.to_owned(), now);
-            current.urgent = true;
-            // What cannot be written down is closed when the deployment is looked at after the next start.
-            self.save().await;
+        } else if !current.urgent {
+            return Ok(());
         }
-        self.current = None;
-        *self.shared.shown() = None;
+        self.left = Some(current);
+        self.write_off().await
+    }
+
+    /// Writes down how what was left off has ended. Nothing else begins before, or it would seem to go on for ever.
+    async fn write_off(&mut self) -> Result<(), CatalogError> {
+        let Some(mut left) = self.left.take() else { return Ok(()) };
+        match self.core.catalog.save_rollout(left.save(&left.machine.snapshot(), None)).await {
+            Ok(()) => left.events.drain(..).for_each(|event| self.core.tell_event(&event)),
+            // Its deployment is destroyed.
+            Err(CatalogError::NotFound { .. }) => {}
+            Err(error @ (CatalogError::Full | CatalogError::Overloaded | CatalogError::Store { .. })) => {
+                self.left = Some(left);
+                return Err(error);
+            }
+            Err(error) => self.warn(&error, "how its rollout has ended cannot be written down"),
+        }
+        Ok(())
     }
 
     /// Carries out what a person wants, once it is written down who that was.
@@ -599,28 +575,3 @@ impl Worker {
 
 /// Nothing is waited for.
 const IDLE: Duration = Duration::from_secs(3_600);
-
-/// The plan of a generation that takes the place of another.
-fn compiled(settings: &Settings) -> Plan {
-    settings.clone().compile().unwrap_or_else(|error| {
-        // Was checked when it was written.
-        tracing::warn!(error = &error as &dyn std::error::Error, "the defaults are used instead");
-        Settings::new(Strategy::AllAtOnce).compile().expect("the defaults are valid")
-    })
-}
-
-/// The plan of the first generation: nothing runs that it could endanger, and there is nothing to go back to. An instance
-/// with which something is wrong is told of, and is offered it all the same.
-fn first(settings: &Settings) -> Plan {
-    let lenient = Settings {
-        strategy: Strategy::AllAtOnce,
-        final_bake: Duration::ZERO,
-        max_unhealthy: Amount::Percent(100.0),
-        tolerated_failures: Amount::Percent(100.0),
-        on_silence: OnSilence::Tolerate,
-        on_inconclusive: OnInconclusive::Promote,
-        gates: Gates { error_rate: None, latency: None, ..settings.gates.clone() },
-        ..settings.clone()
-    };
-    compiled(&lenient)
-}

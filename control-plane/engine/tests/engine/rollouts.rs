@@ -15,7 +15,7 @@ use crate::world::{World, eventually};
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// One of four first, and the rest only when somebody says so.
-fn canary(spec: &mut DeploymentSpec) {
+pub(crate) fn canary(spec: &mut DeploymentSpec) {
     spec.initial_replicas = 4;
     let strategy = Strategy::Canary { percent: 25.0, bake: HOUR, rest: Rest::AtOnce };
     spec.rollout = Settings { min_ready: Duration::ZERO, final_bake: Duration::ZERO, ..Settings::new(strategy) };
@@ -23,19 +23,19 @@ fn canary(spec: &mut DeploymentSpec) {
 
 impl World {
     /// The value that programs get, as far as the environment itself says it.
-    async fn value(&self, id: DeploymentId, key: &str) -> Option<String> {
+    pub(crate) async fn value(&self, id: DeploymentId, key: &str) -> Option<String> {
         let environment = self.read(id).await.spec.environment;
         let (_, plaintext) = self.catalog.effective(self.actor.organization, environment).await.expect("it is there");
         let entry = plaintext.entries.into_iter().find(|entry| entry.name == key)?;
         entry.value.map(|value| value.as_str().to_owned())
     }
 
-    async fn publish(&self, id: DeploymentId, key: &str, value: &str) -> u64 {
+    pub(crate) async fn publish(&self, id: DeploymentId, key: &str, value: &str) -> u64 {
         let environment = self.read(id).await.spec.environment;
         self.set(environment, key, Some(value), false).await
     }
 
-    async fn command(&self, id: DeploymentId, command: Command) -> Result<RolloutState, EngineError> {
+    pub(crate) async fn command(&self, id: DeploymentId, command: Command) -> Result<RolloutState, EngineError> {
         let rollout = self.rollout(id).await.id;
         let view = self.engine.command_rollout(&self.actor, rollout, command).await?;
         Ok(view.rollout.state)

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_catalog::model::{
-    Actor, Decision, Deployment, DeploymentSpec, DeploymentStatus, Event, Instance, PolicyBinding, PolicyMode,
-    Resources, Rollout, RolloutState, Stage, VariableChange,
+    Actor, Decision, Deployment, DeploymentSpec, DeploymentStatus, Event, Instance, Observation, PolicyBinding,
+    PolicyMode, Resources, Rollout, RolloutState, Stage, VariableChange,
 };
 use outrigger_catalog::{Catalog, JOIN_TOKEN_TTL, NewEnvironment, NewProject, Page};
 use outrigger_drivers::{Driver, DryRunDriver};
@@ -23,10 +23,11 @@ use outrigger_protocol::time::UnixMillis;
 use outrigger_rollout::{Settings, Strategy};
 use outrigger_scaling::{Combine, GuardConfig};
 use outrigger_secrets::MasterKey;
-use outrigger_store::{Options, RedbStore, SharedStore};
+use outrigger_store::{Options, RedbStore, SharedStore, Store};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::fickle::Fickle;
 use crate::fleet::{DefectiveDriver, FleetDriver};
 
 /// What is left when a control plane dies: the disk, the key, and what its driver made.
@@ -41,11 +42,28 @@ pub(crate) struct World {
     pub(crate) catalog: Catalog,
     pub(crate) engine: Engine,
     ingest: Ingest,
-    store: SharedStore,
+    pub(crate) store: Arc<Fickle>,
     pub(crate) fleet: Arc<FleetDriver>,
     pub(crate) dry: Arc<DryRunDriver>,
     pub(crate) actor: Actor,
     remains: Remains,
+}
+
+impl Remains {
+    async fn open(&self) -> (Arc<Fickle>, Catalog) {
+        let path = self.directory.path().join("test.redb");
+        let store = Arc::new(Fickle::new(RedbStore::open(path, Options::default()).expect("a store")));
+        let shared: SharedStore = Arc::clone(&store) as _;
+        let catalog = Catalog::open(shared, self.master.clone(), Arc::new(UnixMillis::now)).await;
+        (store, catalog.expect("a catalog"))
+    }
+
+    /// Something is written down, and nobody is there to do it.
+    pub(crate) async fn with_catalog(&self, write: impl AsyncFnOnce(&Catalog, &Actor)) {
+        let (store, catalog) = self.open().await;
+        write(&catalog, &self.actor).await;
+        store.close().await.expect("the store closes");
+    }
 }
 
 impl World {
@@ -62,10 +80,7 @@ impl World {
 
     /// A control plane on what another one left.
     pub(crate) async fn over(remains: Remains) -> Self {
-        let path = remains.directory.path().join("test.redb");
-        let store: SharedStore = Arc::new(RedbStore::open(path, Options::default()).expect("a store"));
-        let catalog = Catalog::open(Arc::clone(&store), remains.master.clone(), Arc::new(UnixMillis::now)).await;
-        let catalog = catalog.expect("a catalog");
+        let (store, catalog) = remains.open().await;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let ingest = Ingest::start(IngestConfig::new(listen, vec!["outrigger".to_owned()]), catalog.clone()).await;
         let ingest = ingest.expect("ingest starts");
@@ -146,6 +161,7 @@ impl World {
             rollout: Settings::new(Strategy::AllAtOnce),
             allowed_names: Vec::new(),
             http: true,
+            observe: Observation::default(),
             sample_interval: Duration::from_secs(1),
             guards: GuardConfig {
                 cooldown_up: Duration::ZERO,

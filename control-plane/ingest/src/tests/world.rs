@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_catalog::model::{Actor, Deployment, DeploymentSpec, PolicyBinding, Resources, Stage, VariableChange};
+use outrigger_catalog::model::{
+    Actor, Deployment, DeploymentSpec, Observation, PolicyBinding, Resources, Stage, VariableChange,
+};
 use outrigger_catalog::{Catalog, NewEnvironment, NewProject};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::EnvironmentId;
@@ -200,6 +202,7 @@ fn spec(project: outrigger_protocol::id::ProjectId, environment: EnvironmentId) 
         probes: Vec::new(),
         allowed_names: Vec::new(),
         http: false,
+        observe: Observation::default(),
         sample_interval: Duration::from_secs(1),
         guards: GuardConfig::default(),
         combine: Combine::Max,

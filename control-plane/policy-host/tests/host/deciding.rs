@@ -1,8 +1,8 @@
 //! The built-in policies, run as components.
 
-use crate::support::{host, input, threshold, weighted, with_series};
+use crate::support::{NOW, concurrency, host, input, schedule, target, threshold, weighted, with_series};
 use outrigger_policy_host::json::{input_from_json, input_to_json};
-use outrigger_policy_host::{FailureReason, Fault, Input, InputError};
+use outrigger_policy_host::{Column, FailureReason, Fault, Input, InputError, Instances, LocalTime};
 
 const RULES: &str = r#"{ "rules": [{ "metric": "cpu", "above": 70, "below": 30, "downFor": "30s" }] }"#;
 
@@ -37,6 +37,66 @@ fn weighted_remembers_where_it_was_going() {
     let up = decide(75.0, Vec::new());
     assert_eq!(up.replicas, 6);
     assert_eq!(decide(65.0, up.state).replicas, 6);
+}
+
+#[test]
+fn target_counts_each_instance() {
+    let config = r#"{ "metrics": [{ "metric": "cpu", "averageUtilization": 50 }] }"#;
+    let decide = |values: [f64; 3]| {
+        let instances = Instances {
+            ids: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            ready: vec![true; 3],
+            age_ms: vec![3_600_000; 3],
+            latest: vec![Column { name: "cpu".to_owned(), values: values.to_vec() }],
+        };
+        host().evaluate(target(), &configured(config, Input { instances, ..input(3) })).outcome.unwrap()
+    };
+    assert_eq!(decide([90.0, 90.0, 90.0]).replicas, 6);
+    assert_eq!(decide([90.0, 90.0, f64::NAN]).replicas, 4, "one that does not report counts as idle upwards");
+    assert_eq!(decide([10.0, 10.0, 10.0]).replicas, 1);
+    assert_eq!(decide([10.0, 10.0, f64::NAN]).replicas, 3, "and as busy downwards");
+    let unknown = decide([f64::NAN; 3]);
+    assert_eq!((unknown.replicas, unknown.confidence), (3, 0.0));
+}
+
+#[test]
+fn concurrency_remembers_that_it_panics() {
+    let decide = |replicas, under_way, state: &[u8]| {
+        let scene = with_series(input(replicas), &[("requests_in_flight.sum", under_way)]);
+        let input = Input { state: state.to_vec(), ..configured(r#"{ "target": 10 }"#, scene) };
+        host().evaluate(concurrency(), &input).outcome.unwrap()
+    };
+    let calm = decide(4, 28.0, b"{}");
+    assert_eq!((calm.replicas, calm.state.as_slice()), (4, b"{}".as_slice()));
+    let panic = decide(4, 70.0, &calm.state);
+    assert_eq!(panic.replicas, 10);
+    assert_eq!(decide(10, 7.0, &panic.state).replicas, 10);
+    assert_eq!(decide(10, 7.0, b"{}").replicas, 5);
+}
+
+#[test]
+fn schedule_goes_by_the_local_time() {
+    let config = r#"{ "windows": [{ "name": "day", "start": "0 8 * * *", "end": "0 18 * * *", "replicas": 7 }] }"#;
+    let decide = |hour: u64| {
+        let local = LocalTime::utc(NOW + hour * 3_600_000);
+        host().evaluate(schedule(), &configured(config, Input { local, ..input(3) })).outcome.unwrap().replicas
+    };
+    assert_eq!([7, 8, 17, 18].map(decide), [0, 7, 7, 0]);
+}
+
+#[test]
+fn schedule_looks_for_the_rarest_dates_within_its_fuel() {
+    let windows: Vec<String> = (0..16)
+        .map(|number| {
+            format!(r#"{{ "name": "{number}", "start": "{number} 0 29 2 *", "end": "0 1 29 2 *", "replicas": 1 }}"#)
+        })
+        .collect();
+    let config = format!(r#"{{ "windows": [{}] }}"#, windows.join(","));
+    // No 29 February for eight years: 2100 has none.
+    let local = LocalTime { year: 2104, month: 2, day: 28, weekday: 4, ..LocalTime::utc(NOW) };
+    let evaluation = host().evaluate(schedule(), &configured(&config, Input { local, ..input(3) }));
+    assert_eq!(evaluation.outcome.unwrap().replicas, 0);
+    assert!(evaluation.fuel < 10_000_000, "{}", evaluation.fuel);
 }
 
 #[test]

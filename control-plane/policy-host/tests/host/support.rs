@@ -30,6 +30,21 @@ pub(crate) fn weighted() -> &'static Arc<Policy> {
     &POLICY
 }
 
+pub(crate) fn target() -> &'static Arc<Policy> {
+    static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| load("target"));
+    &POLICY
+}
+
+pub(crate) fn concurrency() -> &'static Arc<Policy> {
+    static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| load("concurrency"));
+    &POLICY
+}
+
+pub(crate) fn schedule() -> &'static Arc<Policy> {
+    static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| load("schedule"));
+    &POLICY
+}
+
 fn load(name: &str) -> Arc<Policy> {
     let policy = builtin().iter().find(|policy| policy.name == name).expect("it is built in");
     host().load(policy.component).expect("a built-in policy loads")

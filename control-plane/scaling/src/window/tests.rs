@@ -171,7 +171,7 @@ fn values_that_nothing_real_can_have_are_left_out() {
 
 #[test]
 fn instances_metrics_and_names_are_bounded() {
-    let config = WindowConfig { metrics: 4, instances: 2, points: 60, ..WindowConfig::default() };
+    let config = WindowConfig { custom_metrics: 4, instances: 2, points: 60, ..WindowConfig::default() };
     let mut window = DeploymentWindow::new(config);
     for minute in 0..10 {
         let time = at(minute * 60_000);
@@ -186,6 +186,23 @@ fn instances_metrics_and_names_are_bounded() {
     window.remove_instance(instance(1));
     assert!(window.names.is_empty());
     assert_eq!(window.push(instance(3), &cpu(at(0), 1.0), at(0)), Pushed::Stored);
+}
+
+#[test]
+fn all_that_an_agent_may_send_is_kept_and_no_program_crowds_out_the_agents_own() {
+    let mut window = window();
+    for second in 0..5 {
+        // Other names each time: more than there is room for.
+        let names = (0..CUSTOM_METRICS_PER_SAMPLE).map(|number| (format!("m{second}_{number}"), 1.0));
+        let time = at(second * 1_000);
+        window.push(instance(1), &Sample { custom: names.collect(), ..Sample::new(time) }, time);
+    }
+    let sent: Vec<_> = Metric::ALL.iter().filter(|metric| !metric.is_derived()).map(|metric| (*metric, 1.0)).collect();
+    let count = sent.len();
+    window.push(instance(1), &Sample { values: sent, ..Sample::new(at(5_000)) }, at(5_000));
+    let kept = window.metrics();
+    assert_eq!(kept.len(), count + CUSTOM_METRICS_PER_SAMPLE);
+    assert!(kept.contains("m0_63") && kept.contains("host_load1"));
 }
 
 #[test]

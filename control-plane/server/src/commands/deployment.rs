@@ -94,7 +94,7 @@ const DEPLOYMENTS: [output::Column; 6] = [
     ("desired", "/desiredReplicas"),
     ("reason", "/statusReason"),
 ];
-const STATUS: [output::Column; 15] = [
+const STATUS: [output::Column; 16] = [
     ("status", "/status"),
     ("reason", "/statusReason"),
     ("desired", "/desiredReplicas"),
@@ -102,6 +102,7 @@ const STATUS: [output::Column; 15] = [
     ("paused", "/paused"),
     ("generation", "/config/generation"),
     ("running it", "/config/running"),
+    ("pending restart", "/rollout/deferred"),
     ("refused it", "/config/failed"),
     ("rollout", "/rollout/state"),
     ("rollout's reason", "/rollout/reason"),

@@ -4,6 +4,7 @@ mod approval;
 pub(super) mod compare;
 mod edit;
 mod files;
+mod manage;
 pub(super) mod set;
 
 use anyhow::Context as _;
@@ -44,6 +45,12 @@ pub(crate) enum EnvCommand {
         #[command(flatten)]
         remote: Remote,
     },
+    /// List the environments of a project
+    All(manage::AllArguments),
+    /// Change an environment's name, its description, or whether it is active
+    Update(manage::UpdateArguments),
+    /// Delete an environment that no deployment uses and no other one depends on
+    Delete(manage::DeleteArguments),
     /// Have an environment begin with the variables of another one, or of none any more
     Extend {
         /// By id, name, stage or `stage/name`
@@ -194,6 +201,9 @@ pub(crate) async fn run(command: EnvCommand) -> anyhow::Result<()> {
             let environment = client.post(&path, body).await?;
             output::item(remote.output, &environment, &ENVIRONMENT)
         }
+        EnvCommand::All(arguments) => manage::all(arguments).await,
+        EnvCommand::Update(arguments) => manage::update(arguments).await,
+        EnvCommand::Delete(arguments) => manage::delete(arguments).await,
         EnvCommand::Extend { base, none: _, target } => {
             let (client, project) = target.project().await?;
             let environment = find_environment(&client, &project, &target.environment).await?;
@@ -311,17 +321,39 @@ fn name_origins(variable: &mut Value) {
 /// An environment of a project, by id, name, stage or `stage/name`.
 async fn find_environment(client: &Client, project: &Value, wanted: &str) -> anyhow::Result<Value> {
     let environments = client.list(&format!("/api/config/projects/{}/environments", id(project)?)).await?;
+    find_among(&environments, wanted).cloned()
+}
+
+fn find_among<'a>(environments: &'a [Value], wanted: &str) -> anyhow::Result<&'a Value> {
     let is_called = |environment: &&Value| {
-        let label = format!("{}/{}", environment["environment"].as_str()?, environment["name"].as_str()?);
         let named = ["id", "name", "environment"].iter().any(|field| environment[*field] == wanted);
-        (named || label == wanted).then_some(())
+        named || label(environment) == wanted
     };
-    let mut found = environments.iter().filter(|environment| is_called(environment).is_some());
-    match (found.next(), found.next()) {
-        (Some(environment), None) => Ok(environment.clone()),
-        (None, _) => anyhow::bail!("the project has no environment `{wanted}`"),
-        (Some(_), Some(_)) => anyhow::bail!("several environments match `{wanted}`; use `stage/name` or an id"),
+    let found: Vec<&Value> = environments.iter().filter(is_called).collect();
+    match found.as_slice() {
+        [environment] => Ok(environment),
+        [] if environments.is_empty() => {
+            anyhow::bail!("the project has no environments yet; make one with `outrigger env create`")
+        }
+        [] => anyhow::bail!("the project has no environment `{wanted}`; it has {}", labels(environments)),
+        several => {
+            anyhow::bail!("several environments match `{wanted}`: name one of {}", labels(several.iter().copied()))
+        }
     }
+}
+
+/// `stage/name`, by which an environment is told from the others of its project.
+fn label(environment: &Value) -> String {
+    let part = |field: &str| environment[field].as_str().unwrap_or_default();
+    format!("{}/{}", part("environment"), part("name"))
+}
+
+/// The first few of them, for an error.
+fn labels<'a>(environments: impl IntoIterator<Item = &'a Value>) -> String {
+    const SHOWN: usize = 10;
+    let all: Vec<String> = environments.into_iter().map(|environment| format!("`{}`", label(environment))).collect();
+    let more = if all.len() > SHOWN { format!(" and {} more", all.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", all[..all.len().min(SHOWN)].join(", "))
 }
 
 #[cfg(test)]
@@ -341,5 +373,23 @@ mod tests {
             name_hidden(&mut other);
             assert_eq!(other, before);
         }
+    }
+
+    #[test]
+    fn an_environment_that_is_not_told_from_others_is_refused_with_their_names() {
+        let environment = |stage: &str, name: &str| json!({ "id": name, "environment": stage, "name": name });
+        let all = [environment("staging", "eu"), environment("staging", "us"), environment("production", "main")];
+        for wanted in ["main", "production", "production/main"] {
+            assert_eq!(find_among(&all, wanted).unwrap()["name"], "main", "{wanted}");
+        }
+        let error = |all: &[Value], wanted: &str| find_among(all, wanted).unwrap_err().to_string();
+        assert_eq!(
+            error(&all, "staging"),
+            "several environments match `staging`: name one of `staging/eu`, `staging/us`"
+        );
+        assert!(error(&all, "prod").ends_with("it has `staging/eu`, `staging/us`, `production/main`"));
+        assert!(error(&[], "production").contains("outrigger env create"));
+        let many: Vec<Value> = (0..12).map(|number| environment("staging", &number.to_string())).collect();
+        assert!(error(&many, "staging").ends_with("`staging/9` and 2 more"));
     }
 }

@@ -138,8 +138,8 @@ async fn rotate(wanted: &Wanted, wait: bool, remote: &Remote) -> anyhow::Result<
     let client = remote.client()?;
     let mut bodies = Vec::new();
     if let Some(project) = &wanted.project {
-        let project = project_id(&client, project).await?;
-        bodies.push((project.clone(), json!({ "kind": "data", "projectId": project })));
+        let id = project_id(&client, project).await?;
+        bodies.push((project.clone(), json!({ "kind": "data", "projectId": id })));
     } else if wanted.all {
         for project in client.list(KEYS).await? {
             let id = project["projectId"].as_str().context("the answer has no project")?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use outrigger_protocol::metric::Metric;
+use outrigger_protocol::rule::Rule;
 use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
 use proptest::prelude::*;
 
 use super::*;
-use crate::requests::mapping::Rule;
 use crate::requests::scrape::collect::{Collector, Format};
 
 /// A program that is asked again and again.

@@ -1,9 +1,9 @@
+use outrigger_protocol::rule::Rule;
 use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
 use proptest::prelude::*;
 
 use super::*;
-use crate::requests::mapping::Rule;
 
 fn ledger(rules: &[&str]) -> Ledger {
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().expect("a rule")).collect();

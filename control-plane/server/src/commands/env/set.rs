@@ -32,6 +32,9 @@ pub(crate) struct SetArguments {
     /// Take `${` in the values literally instead of as the beginning of a reference
     #[arg(long)]
     literal: bool,
+    /// Take `${KEY}` in the values as a reference again, after `--literal`
+    #[arg(long, conflicts_with = "literal")]
+    expand: bool,
     /// string, number, boolean, json, url or secret
     #[arg(long, value_name = "TYPE")]
     r#type: Option<String>,
@@ -62,8 +65,8 @@ impl SetArguments {
     fn variable(&self, key: &str, value: &SecretString) -> Value {
         // What is not said stays as it is.
         let mut variable = json!({ "key": key, "value": value.expose() });
-        if self.literal {
-            variable["expand"] = false.into();
+        if self.literal || self.expand {
+            variable["expand"] = self.expand.into();
         }
         if self.required {
             variable["isRequired"] = true.into();

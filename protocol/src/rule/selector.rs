@@ -7,8 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-/// Longer is not a selector that anybody wrote.
-const SELECTOR_BYTES: usize = 1024;
+use crate::limits::SELECTOR_BYTES;
 
 /// Labels of a series, in the order in which they came. Names are distinct, or the first one counts.
 pub type Labels<'a> = [(&'a str, Cow<'a, str>)];
@@ -41,7 +40,8 @@ pub enum Fit {
     Meant,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Quotes at most one character of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseSelectorError {
     #[error("a selector begins with the name of a metric, for example jobs_waiting{{queue=\"mail\"}}")]
     NoName,
@@ -49,8 +49,9 @@ pub enum ParseSelectorError {
     NameCharacter(char),
     #[error("the labels of a selector end with }}, as in jobs_waiting{{queue=\"mail\"}}")]
     Open,
-    #[error("`{0}` is no condition on a label: expected LABEL=\"VALUE\" or LABEL!=\"VALUE\"")]
-    Condition(String),
+    /// Which one, from 1 on.
+    #[error("condition {0} on the labels is none: expected LABEL=\"VALUE\" or LABEL!=\"VALUE\"")]
+    Condition(usize),
     #[error("a selector has at most {SELECTOR_BYTES} bytes")]
     TooLong,
 }
@@ -131,21 +132,26 @@ impl FromStr for Selector {
         }
         let conditions = match conditions {
             None => Vec::new(),
-            Some(list) => split_outside_quotes(list).map(Condition::parse).collect::<Result<_, _>>()?,
+            Some(list) => {
+                let numbered = split_outside_quotes(list).zip(1..);
+                numbered.map(|(text, number)| Condition::parse(text, number)).collect::<Result<_, _>>()?
+            }
         };
         Ok(Self { name: Pattern(name.to_owned()), conditions })
     }
 }
 
 impl Condition {
-    fn parse(text: &str) -> Result<Self, ParseSelectorError> {
-        let wrong = || ParseSelectorError::Condition(text.to_owned());
+    fn parse(text: &str, number: usize) -> Result<Self, ParseSelectorError> {
+        let wrong = || ParseSelectorError::Condition(number);
         let (labels, value) = text.split_once('=').ok_or_else(wrong)?;
+        let labels = labels.trim_end();
         let (labels, negated) = labels.strip_suffix('!').map_or((labels, false), |labels| (labels, true));
         let quoted = |value: &str| value.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
         let value = if value.starts_with('"') { quoted(value).ok_or_else(wrong)? } else { value.to_owned() };
         let labels: Vec<String> = labels.split('|').map(|label| label.trim().to_owned()).collect();
-        if labels.iter().any(|label| label.is_empty() || label.contains('"')) || value.contains('"') {
+        let is_foreign = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '!' | '"' | '{' | '}');
+        if labels.iter().any(|label| label.is_empty() || label.contains(is_foreign)) || value.contains('"') {
             return Err(wrong());
         }
         Ok(Self { labels, negated, values: value.split('|').map(|value| Pattern(value.to_owned())).collect() })
@@ -219,9 +225,11 @@ mod tests {
         assert_eq!(error("{a=b}"), ParseSelectorError::NoName);
         assert_eq!(error("a b"), ParseSelectorError::NameCharacter(' '));
         assert_eq!(error("a{b=c"), ParseSelectorError::Open);
-        assert_eq!(error("a{b}"), ParseSelectorError::Condition("b".to_owned()));
-        assert_eq!(error("a{=c}"), ParseSelectorError::Condition("=c".to_owned()));
-        assert_eq!(error("a{b=\"c}"), ParseSelectorError::Condition("b=\"c".to_owned()));
+        assert_eq!(error("a{b}"), ParseSelectorError::Condition(1));
+        assert_eq!(error("a{b=c,=c}"), ParseSelectorError::Condition(2));
+        assert_eq!(error("a{b=\"c}"), ParseSelectorError::Condition(1));
+        assert_eq!(error("a{b!!=c}"), ParseSelectorError::Condition(1));
+        assert_eq!(error("a{b c=d}"), ParseSelectorError::Condition(1));
         assert_eq!(error(&"a".repeat(SELECTOR_BYTES + 1)), ParseSelectorError::TooLong);
     }
 
