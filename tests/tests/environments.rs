@@ -35,7 +35,11 @@ impl Fixture {
     fn prepare(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.arg("env").args(arguments);
         command.env("OUTRIGGER_URL", self.server.api().base()).env("OUTRIGGER_TOKEN", &self.token);
-        command.env("OUTRIGGER_PROJECT", "shop").env("HOME", self.workplace.path()).env_remove("VISUAL");
+        command
+            .env("OUTRIGGER_PROJECT", "shop")
+            .env("HOME", self.workplace.path())
+            .env_remove("VISUAL")
+            .env_remove("EDITOR");
         command
     }
 
@@ -225,6 +229,8 @@ async fn what_is_edited_is_one_generation_and_nothing_of_it_is_left() -> Result<
     assert_eq!(fixture.value("TOKEN")?, "another");
     let unattended = fixture.run(&["edit"], "", Some(&fixture.editor("true")?))?;
     assert!(text(&unattended.stderr).contains("--yes"), "{}", text(&unattended.stderr));
+    let without_editor = fixture.refused(&["edit", "--yes"])?;
+    assert!(without_editor.contains("name an editor that needs none in EDITOR"), "{without_editor}");
     Ok(())
 }
 

@@ -15,8 +15,8 @@ mod instance;
 mod policy;
 mod project;
 mod rollout;
-mod template;
 mod rotation;
+mod template;
 
 pub use account::*;
 pub use actor::*;
@@ -30,5 +30,5 @@ pub use instance::*;
 pub use policy::*;
 pub use project::*;
 pub use rollout::*;
-pub use template::*;
 pub use rotation::*;
+pub use template::*;

@@ -31,9 +31,9 @@ use crate::model::{Actor, Environment, Generation, Role, SealedValue, Variable};
 use crate::record::{Content, Record, VariableRow};
 
 pub use application::TemplateApplication;
-pub use history::{At, EffectiveVariable, Reference, Side};
 pub(crate) use approval::keys_of_values;
 pub use approval::{Approval, CHANGE_TTL, MAX_OPEN_CHANGES};
+pub use history::{At, EffectiveVariable, Reference, Side};
 pub(crate) use publish::{Cause, Publication, Published};
 pub use restore::Restored;
 pub use transfer::{Import, ImportMode, Imported};

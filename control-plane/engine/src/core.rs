@@ -17,8 +17,8 @@ use crate::config::EngineConfig;
 use crate::executor::Executor;
 use crate::news::News;
 use crate::policies::PolicyRuntime;
-use crate::rollouts::Rollouts;
 use crate::reconciler::CrashLoops;
+use crate::rollouts::Rollouts;
 use crate::stats::Stats;
 
 pub(crate) struct Core {

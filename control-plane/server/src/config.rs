@@ -115,12 +115,7 @@ impl Config {
                 parse_duration_from(SHORTEST_CERTIFICATE_LIFETIME, text)
             })?,
             master_key: sources(layers, Item::MasterKeyFile, Item::MasterKey, Item::MasterKeyCommand)?,
-            next_master_key: sources(
-                layers,
-                Item::NextMasterKeyFile,
-                Item::NextMasterKey,
-                Item::NextMasterKeyCommand,
-            )?,
+            next_master_key: sources(layers, Item::NextMasterKeyFile, Item::NextMasterKey, Item::NextMasterKeyCommand)?,
             agent_binary: layers.parse_optional(Item::ProcessAgentBinary)?,
             log_level: layers.parse_with(Item::LogLevel, parse_log_level)?,
             log_format: layers.parse_with(Item::LogFormat, parse_log_format)?,

@@ -84,8 +84,12 @@ impl<'a> View<'a> {
             rounded(ratio * 100.0, 0)
         );
         let Usage { missing, starting, .. } = self.usage;
-        if missing > 0 || (starting > 0 && ratio > 1.0) {
-            text.push_str(&format!("; counting {missing} that did not report and {starting} that are starting"));
+        // What is missing counts in either direction, what is starting only upwards.
+        if missing > 0 {
+            text.push_str(&format!("; {missing} did not report"));
+        }
+        if starting > 0 && ratio > 1.0 {
+            text.push_str(&format!("; {starting} still starting"));
         }
         text
     }

@@ -49,9 +49,7 @@ impl From<v1::EventKind> for EventKind {
             v1::EventKind::ConfigFailed { generation, instance } => {
                 Self::ConfigFailed { generation, instance: instance.0 }
             }
-            v1::EventKind::ConfigRolledBack { generation, restored } => {
-                Self::ConfigRolledBack { generation, restored }
-            }
+            v1::EventKind::ConfigRolledBack { generation, restored } => Self::ConfigRolledBack { generation, restored },
             v1::EventKind::PolicyFaulted { policy } => Self::PolicyFaulted { policy },
             v1::EventKind::TokenMisused => Self::TokenMisused,
         }

@@ -63,10 +63,8 @@ impl Record for KeyCheckRow {
 
     fn to_stored(&self) -> v1::KeyCheck {
         let Self { check, name, next } = self;
-        let next = next.as_ref().map(|next| v1::NextKeyCheck {
-            check: Base64(next.check.clone()),
-            name: next.name.clone(),
-        });
+        let next =
+            next.as_ref().map(|next| v1::NextKeyCheck { check: Base64(next.check.clone()), name: next.name.clone() });
         v1::KeyCheck { check: Base64(check.clone()), name: name.clone(), next }
     }
 
@@ -232,14 +230,7 @@ pub(crate) struct GenerationRow {
 impl GenerationRow {
     /// A generation without anything that it is made of.
     pub(crate) const fn alone(generation: Generation) -> Self {
-        Self {
-            generation,
-            variables: Vec::new(),
-            extends: None,
-            inputs: Vec::new(),
-            names: Vec::new(),
-            restores: None,
-        }
+        Self { generation, variables: Vec::new(), extends: None, inputs: Vec::new(), names: Vec::new(), restores: None }
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use outrigger_protocol::id::{
-    AgentId, AuditId, ChangeId, DecisionId, DeploymentId, EnvironmentId, EventId, InstanceId, IntentId, JoinTokenId, KeyId,
-    OrganizationId, PolicyId, ProjectId, TokenId, UserId,
+    AgentId, AuditId, ChangeId, DecisionId, DeploymentId, EnvironmentId, EventId, InstanceId, IntentId, JoinTokenId,
+    KeyId, OrganizationId, PolicyId, ProjectId, TokenId, UserId,
 };
 use outrigger_secrets::Fingerprint;
 

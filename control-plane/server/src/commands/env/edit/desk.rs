@@ -1,7 +1,7 @@
 //! Where something is edited: a file that only its owner can read, in memory where that is possible, and gone afterwards.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -72,7 +72,12 @@ impl Desk {
     /// Waits for the editor to end.
     pub(super) async fn edit(&self) -> anyhow::Result<()> {
         let set = |name: &str| std::env::var(name).ok().filter(|editor| !editor.trim().is_empty());
-        let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| EDITOR.to_owned());
+        let named = set("VISUAL").or_else(|| set("EDITOR"));
+        anyhow::ensure!(
+            named.is_some() || std::io::stdin().is_terminal(),
+            "there is no terminal for `{EDITOR}`: name an editor that needs none in EDITOR"
+        );
+        let editor = named.unwrap_or_else(|| EDITOR.to_owned());
         // Through a shell, as everybody else does, so that it may have arguments.
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(format!("{editor} \"$@\"")).arg(&editor).arg(&self.file);
