@@ -31,13 +31,15 @@ use std::time::Duration;
 
 use outrigger_catalog::model::{self, Actor};
 use outrigger_protocol::id::{DeploymentId, InstanceId, RolloutId};
-use outrigger_rollout::{Command, Event};
+use outrigger_protocol::time::UnixMillis;
+use outrigger_rollout::{Command, Event, Span, Traffic};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::stats::Count;
+use baseline::{Baseline, Served};
 use worker::Worker;
 
 pub(crate) use calls::{command, push_now, read, view_of};
@@ -87,11 +89,19 @@ struct Shared {
     shown: Mutex<Option<model::Rollout>>,
     /// Something was not told, because the inbox was full.
     missed: AtomicBool,
+    /// What the deployment has served lately.
+    baseline: Mutex<Baseline>,
+    /// A rollout is under way, which wants to know who serves what. Otherwise nobody is woken for it.
+    judges: AtomicBool,
 }
 
 impl Shared {
     fn shown(&self) -> MutexGuard<'_, Option<model::Rollout>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn baseline(&self) -> MutexGuard<'_, Baseline> {
+        self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_missed(&self) -> bool {
@@ -114,6 +124,16 @@ impl Handle {
             Err(TrySendError::Full(_)) => self.shared.missed.store(true, Ordering::Relaxed),
             // It ends with its deployment.
             Err(TrySendError::Closed(_)) => {}
+        }
+    }
+
+    /// Tells what an instance has served.
+    fn served(&self, instance: InstanceId, since: UnixMillis, until: UnixMillis, traffic: &Served) {
+        self.shared.baseline().add(until, traffic);
+        if self.shared.judges.load(Ordering::Relaxed) {
+            let Served { requests, errors, ref latency } = *traffic;
+            let traffic = Traffic { requests, errors, latency: (**latency).clone() };
+            self.tell(Message::Happened(Event::Traffic { instance, span: Span { since, until, traffic } }));
         }
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use outrigger_catalog::Change;
 use outrigger_ingest::{IngestEvent, SessionEnd};
 use outrigger_protocol::id::DeploymentId;
-use outrigger_rollout::{Arrival, Departure, Event, Span, Traffic};
+use outrigger_rollout::{Arrival, Departure, Event};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::baseline::Served;
 use super::{Message, RETRY};
 use crate::core::Core;
 
@@ -81,9 +82,7 @@ pub(crate) async fn follow_agents(core: Arc<Core>) {
                 if matches!(event, IngestEvent::AgentLost { .. }) {
                     core.reconcile.notify_one();
                 }
-                if let Some((deployment, event)) = translated(event) {
-                    tell(&core, deployment, Message::Happened(event));
-                }
+                heard(&core, event);
             }
             Err(RecvError::Lagged(missed)) => {
                 tracing::debug!(missed, "behind with what agents tell: everybody is looked at again");
@@ -94,9 +93,9 @@ pub(crate) async fn follow_agents(core: Arc<Core>) {
     }
 }
 
-/// What an event means for a rollout, if anything.
-fn translated(event: IngestEvent) -> Option<(DeploymentId, Event)> {
-    Some(match event {
+/// Tells the worker whom an event concerns what it means, if anything.
+fn heard(core: &Arc<Core>, event: IngestEvent) {
+    let (deployment, event) = match event {
         IngestEvent::AgentConnected { deployment, instance, status, program, .. } => {
             (deployment, Event::Joined(Arrival { instance, status, program }))
         }
@@ -115,9 +114,12 @@ fn translated(event: IngestEvent) -> Option<(DeploymentId, Event)> {
             (deployment, Event::Probes { instance, probes: health.probes.clone() })
         }
         IngestEvent::Traffic { deployment, instance, since, until, requests, errors, latency } => {
-            let traffic = Traffic { requests, errors, latency: (*latency).clone() };
-            (deployment, Event::Traffic { instance, span: Span { since, until, traffic } })
+            if let Some(handle) = core.rollouts.of(core, deployment) {
+                handle.served(instance, since, until, &Served { requests, errors, latency });
+            }
+            return;
         }
-        IngestEvent::Logs { .. } | IngestEvent::TokenMisused { .. } => return None,
-    })
+        IngestEvent::Logs { .. } | IngestEvent::TokenMisused { .. } => return,
+    };
+    tell(core, deployment, Message::Happened(event));
 }

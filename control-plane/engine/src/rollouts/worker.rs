@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use outrigger_catalog::model::{self, Actor, Deployment, RolloutState};
@@ -19,7 +20,6 @@ use outrigger_rollout::{
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
-use super::baseline::Baseline;
 use super::current::{Current, Todo};
 use super::ledger::Ledger;
 use super::missed::{Arrears, caught_up, repeated};
@@ -31,6 +31,8 @@ use crate::stats::Count;
 
 /// Messages of one turn. The state machine looks at all instances once a turn, however many there are.
 const BATCH: usize = 1_024;
+/// Messages for which there is always room.
+const CALM: usize = 16;
 /// What an instance adds to the pause after a turn, so that a large fleet's turns are few and large.
 const PAUSE_PER_INSTANCE: Duration = Duration::from_micros(1);
 /// Before something is written down that may as well be found out again.
@@ -47,7 +49,6 @@ pub(super) struct Worker {
     current: Option<Current>,
     /// What has nothing to do with the deployment any more, until that is written down.
     left: Option<Current>,
-    baseline: Baseline,
     /// Kept over rollouts, so that the same instances are always the first.
     seed: u64,
     /// When the deployment is to be looked at again because the last look failed.
@@ -57,18 +58,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(core: Arc<Core>, actor: Actor, id: DeploymentId, shared: Arc<Shared>) -> Self {
         let seed = core.ambient().dice();
-        Self {
-            core,
-            actor,
-            id,
-            shared,
-            deployment: None,
-            current: None,
-            left: None,
-            baseline: Baseline::default(),
-            seed,
-            look_at: None,
-        }
+        Self { core, actor, id, shared, deployment: None, current: None, left: None, seed, look_at: None }
     }
 
     /// Works until nobody can tell it anything any more.
@@ -84,6 +74,8 @@ impl Worker {
             }
             let taken = batch.len();
             self.turn(&mut batch).await;
+            // One rush must not be remembered in memory for ever.
+            batch.shrink_to(CALM);
             if arrears.is_due(taken, inbox.len(), || self.shared.take_missed()) {
                 self.look().await;
                 self.catch_up();
@@ -157,7 +149,7 @@ impl Worker {
         let mut look = self.look_at.is_some_and(|at| at <= Instant::now());
         for message in batch.drain(..) {
             match message {
-                Message::Happened(event) => self.take(event, &mut events),
+                Message::Happened(event) => events.push(event),
                 Message::Departing(instances) => events.extend(
                     instances.into_iter().map(|instance| Event::Left { instance, departure: Departure::Planned }),
                 ),
@@ -180,16 +172,6 @@ impl Worker {
             self.look().await;
             self.settle().await;
         }
-    }
-
-    fn take(&mut self, event: Event, events: &mut Vec<Event>) {
-        if let Event::Traffic { span, .. } = &event {
-            self.baseline.add(span);
-            if self.current.as_ref().is_none_or(|current| current.machine.has_ended()) {
-                return;
-            }
-        }
-        events.push(event);
     }
 
     fn happened(&mut self, events: Vec<Event>) {
@@ -240,6 +222,7 @@ impl Worker {
         let wait = current.machine.next_deadline().map(|deadline| deadline.since(ambient.now()).min(LOOK));
         current.tick = wait.map(|wait| Instant::now() + wait);
         current.is_news = true;
+        self.shared.judges.store(!current.machine.has_ended(), Ordering::Relaxed);
     }
 
     /// Writes down and does what is to be done, until nothing is left or something fails.
@@ -457,7 +440,7 @@ impl Worker {
         let target = ConfigRef { generation: generation.number, hash: generation.content_hash };
         let now = self.now();
         let settings = &deployment.spec.rollout;
-        let baseline = self.baseline.read(now);
+        let baseline = self.shared.baseline().read(now);
         let id = RolloutId::new(now, self.core.ambient().random());
         let launch = |plan: Plan| Launch { target, plan, seed: self.seed, baseline };
         let (machine, mut actions, before) = match self.current.take() {
@@ -504,6 +487,7 @@ impl Worker {
         let now = self.now();
         let Some(mut current) = self.current.take() else { return Ok(()) };
         *self.shared.shown() = None;
+        self.shared.judges.store(false, Ordering::Relaxed);
         if current.ledger.rollout.ended_at.is_none() {
             current.ledger.close(RolloutState::Failed, why.to_owned(), now);
         } else if !current.urgent {
