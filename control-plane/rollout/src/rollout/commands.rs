@@ -113,6 +113,9 @@ impl Rollout {
     /// offered it once more, as fast as [`Settings::max_unhealthy`](crate::Settings::max_unhealthy) allows. On the way
     /// forward that is who was offered the target already; nobody's turn comes earlier for it. While the rollout is
     /// paused, held, or waits for its rollback to be published, and when it has failed, there is nothing to ask.
+    ///
+    /// Whoever was asked again and has not answered counts as without service, though it may be serving with what it had
+    /// before. An offer of something newer is then not held up for it, so the limit is not exact after this call.
     pub fn offer_again(&mut self, now: UnixMillis) -> Vec<Action> {
         let mut out = Actions::new(now);
         self.pass_time(now);

@@ -47,6 +47,9 @@ pub(crate) struct Fleet {
     pub(crate) target: ConfigRef,
     /// The target has the content of the last promoted generation: there are no steps, and it is no risk.
     returning: bool,
+    /// A person has asked again: from then on it is not known who tries what he had refused, and the limit on those
+    /// without service is not promised to be exact.
+    asked_again: bool,
     pub(crate) newest: u64,
     pub(crate) offers: Vec<(InstanceId, ConfigRef)>,
     share: Percent,
@@ -105,6 +108,7 @@ impl Fleet {
             outcome: None,
             target,
             returning: false,
+            asked_again: false,
             newest: target.generation,
             offers: Vec::new(),
             share: Percent::ALL,
@@ -138,6 +142,7 @@ impl Fleet {
     /// A person asks those again who have refused, or did not answer.
     pub(crate) fn offer_again(&mut self) {
         self.live();
+        self.asked_again = true;
         let actions = self.rollout.offer_again(self.now);
         if let Some(twin) = &mut self.twin {
             assert_eq!(twin.offer_again(self.now), actions);
@@ -283,7 +288,7 @@ impl Fleet {
                 }
             }
         }
-        if disrupted {
+        if disrupted && !self.asked_again {
             let members = self.rollout.members().count();
             let most = self.settings.clone().compile().expect("valid settings").max_unhealthy(members);
             let busy = self.out_of_service();
@@ -372,10 +377,11 @@ impl Fleet {
         let event = Event::Report { instance: id, state, status: agent.status.clone() };
         let program = agent.program;
         agent.said.push(event.clone());
-        self.tell(event);
+        // An agent says that it has started the program before it says that the configuration is applied.
         if state == ApplyState::Applied {
             self.program(id, program);
         }
+        self.tell(event);
     }
 
     /// The agent goes back by itself to what ran before.
