@@ -167,8 +167,8 @@ impl Engine {
         lifecycle::delete(&self.core, actor, id).await
     }
 
-    /// Rolls the newest configuration out to a running deployment if that has not begun, asks those again that have
-    /// refused it or were silent, and answers where the rollout stands at that moment. Developer.
+    /// Rolls the newest configuration out to a running deployment if that has not begun, asks those again that did
+    /// not answer, and answers where the rollout stands at that moment. Developer.
     ///
     /// # Errors
     /// [`EngineError::State`] unless it runs.

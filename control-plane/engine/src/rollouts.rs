@@ -76,7 +76,7 @@ enum Message {
         actor: Actor,
         answer: Answer<model::Rollout>,
     },
-    /// Somebody wants everybody to have the newest generation, also who has refused it.
+    /// Somebody wants everybody to have the newest generation, also who did not answer it.
     Push {
         answer: Answer<model::Rollout>,
     },

@@ -170,7 +170,7 @@ pub enum What {
     Returning {
         generation: u64,
     },
-    /// Somebody wants instances to be asked again that have refused it or did not answer.
+    /// Somebody wants instances to be asked again that did not answer.
     AskedAgain {
         generation: u64,
         instances: u32,
@@ -259,7 +259,7 @@ impl fmt::Display for What {
                 write!(f, "generation {generation} has the content of the last promoted one")
             }
             Self::AskedAgain { generation, instances } => {
-                write!(f, "{instances} instances that did not take generation {generation} are asked again")
+                write!(f, "{instances} instances that did not answer generation {generation} are asked again")
             }
             Self::Ended { outcome, tally } => {
                 write!(f, "{outcome}; {} of {} instances run it", tally.running, tally.total)

@@ -41,8 +41,8 @@
 //! - **Time that nobody watched does not count** ([`Watched`]). A bake time is a time in which nothing bad was seen, not
 //!   one in which the control plane was down or the clock was set forward.
 //!
-//! Who has refused a generation, or did not answer, is not asked again by itself: a person can have that done
-//! ([`Rollout::offer_again`]), and all of this holds then too.
+//! Who has refused a generation is not asked again: the agent would say the same. Who did not answer is not asked again
+//! by itself: a person can have that done ([`Rollout::offer_again`]), and all of this holds then too.
 //!
 //! # Evidence
 //!

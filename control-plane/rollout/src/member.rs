@@ -36,7 +36,7 @@ pub struct Member {
     pub offer: Option<Offered>,
     /// What it did not answer in time.
     pub silent: Option<ConfigRef>,
-    /// What it has refused or did not answer, and somebody wants to be offered to it once more.
+    /// What it did not answer, and somebody wants to be offered to it once more.
     pub ask_again: Option<ConfigRef>,
     /// Was offered, or runs, the generation that is being rolled out.
     pub touched: bool,
@@ -160,8 +160,8 @@ impl Member {
     pub(crate) fn wants(&self, config: ConfigRef) -> bool {
         let wants = match self.standing(config) {
             Standing::Waiting => true,
-            Standing::Refused | Standing::Silent => self.ask_again == Some(config),
-            Standing::Pending | Standing::Running | Standing::Deferred | Standing::Ahead => false,
+            Standing::Silent => self.ask_again == Some(config),
+            Standing::Pending | Standing::Running | Standing::Deferred | Standing::Refused | Standing::Ahead => false,
         };
         self.is_connected() && wants
     }
@@ -204,7 +204,7 @@ impl Member {
             return Heard::default();
         }
         let deferred = if state == ApplyState::PendingRestart { status.last_received } else { self.deferred };
-        self.adopt(status, deferred, state == ApplyState::Applying, now)
+        self.adopt(status, deferred, now)
     }
 
     /// Takes in what it says when it connects: everything, because an agent that was started again may know less.
@@ -213,11 +213,10 @@ impl Member {
         self.awaited = false;
         self.silent = None;
         self.health.reconnected(arrival.program);
-        self.adopt(arrival.status, self.deferred, false, now)
+        self.adopt(arrival.status, self.deferred, now)
     }
 
-    /// `is_applying`: it is trying, so a failure with the same configuration that it tells of is an earlier attempt's.
-    fn adopt(&mut self, status: ConfigStatus, deferred: Option<ConfigRef>, is_applying: bool, now: Watched) -> Heard {
+    fn adopt(&mut self, status: ConfigStatus, deferred: Option<ConfigRef>, now: Watched) -> Heard {
         let before = self.running;
         if before.map(|config| config.hash) != status.running.map(|config| config.hash) {
             self.running_since = now.last;
@@ -228,8 +227,7 @@ impl Member {
         self.received = status.last_received;
         self.highest = self.highest.max(status.last_received.map_or(0, |config| config.generation));
         self.running = status.running;
-        let is_earlier = |config: &ConfigRef| is_applying && Some(*config) == self.received;
-        self.refused = status.last_failed.as_ref().map(|failure| failure.config).filter(|config| !is_earlier(config));
+        self.refused = status.last_failed.as_ref().map(|failure| failure.config);
         // It waits until it runs, has failed, or something newer has come.
         let still_waits = |config: &ConfigRef| {
             let config = Some(*config);
@@ -266,11 +264,9 @@ impl Member {
 }
 
 /// How far a report says that it has got. Of two reports about the same configuration the further one is the later one:
-/// an agent that has failed with it does not try it again before it is asked to, and one that runs it goes back only by
-/// failing.
+/// an agent that has failed with it does not try it again, and one that runs it goes back only by failing.
 fn progress_of(newest: ConfigRef, state: ApplyState, status: &ConfigStatus) -> u8 {
-    let has_failed = status.last_failed.as_ref().is_some_and(|failure| failure.config == newest);
-    if has_failed && state != ApplyState::Applying {
+    if status.last_failed.as_ref().is_some_and(|failure| failure.config == newest) {
         3
     } else if status.running == Some(newest) {
         2

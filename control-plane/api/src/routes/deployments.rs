@@ -272,7 +272,7 @@ async fn resume(
     Ok(ok(shown(&state, &request.actor, deployment).await?))
 }
 
-/// Push the newest configuration to the instances now; who refused it or was silent is asked again
+/// Push the newest configuration to the instances now; who did not answer it is asked again
 #[utoipa::path(
     operation_id = "reloadConfiguration",
     post, path = "/api/config/deployments/{id}/reload", tag = "deployments", params(("id" = String, Path)),

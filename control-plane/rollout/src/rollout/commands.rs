@@ -109,13 +109,13 @@ impl Rollout {
         }
     }
 
-    /// A person asks again: whoever is connected, and has refused or did not answer what everybody should have by now, is
-    /// offered it once more, as fast as [`Settings::max_unhealthy`](crate::Settings::max_unhealthy) allows. On the way
-    /// forward that is who was offered the target already; nobody's turn comes earlier for it. While the rollout is
-    /// paused, held, or waits for its rollback to be published, and when it has failed, there is nothing to ask.
+    /// A person asks again: whoever is connected and did not answer what everybody should have by now is offered it once
+    /// more, as fast as [`Settings::max_unhealthy`](crate::Settings::max_unhealthy) allows. On the way forward that is who
+    /// was offered the target already; nobody's turn comes earlier for it. While the rollout is paused, held, or waits for
+    /// its rollback to be published, and when it has failed, there is nothing to ask.
     ///
-    /// Whoever was asked again and has not answered counts as without service, though it may be serving with what it had
-    /// before. An offer of something newer is then not held up for it, so the limit is not exact after this call.
+    /// Who has refused is not asked: an agent answers what it has failed with in the same way, and to forget its refusal
+    /// would be to forget that it serves.
     pub fn offer_again(&mut self, now: UnixMillis) -> Vec<Action> {
         let mut out = Actions::new(now);
         self.pass_time(now);
@@ -129,9 +129,7 @@ impl Rollout {
         };
         if let Some(config) = config {
             let is_asked = |member: &&mut Member| {
-                member.is_connected()
-                    && (member.touched || !of_touched)
-                    && matches!(member.standing(config), Standing::Refused | Standing::Silent)
+                member.is_connected() && (member.touched || !of_touched) && member.standing(config) == Standing::Silent
             };
             let mut asked = 0;
             for member in self.state.members.values_mut().filter(is_asked) {

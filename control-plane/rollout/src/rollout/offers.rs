@@ -135,8 +135,6 @@ impl Rollout {
         member.highest = member.highest.max(config.generation);
         member.silent = None;
         member.ask_again = None;
-        // What it said when it was asked before is no answer any more.
-        member.refused = member.refused.filter(|refused| *refused != config);
         if is_target && !member.touched {
             member.touched = true;
             member.health.offered();

@@ -3,8 +3,8 @@
 use outrigger_protocol::id::InstanceId;
 use outrigger_protocol::message::{ApplyState, ConfigRef};
 use outrigger_rollout::{
-    Amount, Cause, Command, CommandError, OnFailure, OnInconclusive, Outcome, PublishedError, Reach, Rest, Settings,
-    Strategy,
+    Amount, Cause, Command, CommandError, OnFailure, OnInconclusive, OnSilence, Outcome, PublishedError, Reach, Rest,
+    Settings, Strategy,
 };
 
 use crate::canary::canary_of_ten;
@@ -142,36 +142,37 @@ fn a_rollback_is_asked_for_until_it_is_published() {
     assert!(fleet.asked.is_some());
 }
 
-/// Three of twenty refuse generation 2, which is tolerated.
-fn three_refuse(_: InstanceId, config: ConfigRef) -> Conduct {
-    if config.hash[0] == 2 { Conduct::Refuses } else { Conduct::Applies }
+/// Nobody answers generation 2 by itself.
+fn mute_with_2(_: InstanceId, config: ConfigRef) -> Conduct {
+    if config.hash[0] == 2 { Conduct::Mute } else { Conduct::Applies }
 }
 
+/// Three may fail, and who is silent has not.
 fn tolerant(strategy: Strategy) -> Settings {
-    Settings { tolerated_failures: Amount::Count(3), ..settings(strategy) }
+    Settings { tolerated_failures: Amount::Count(3), on_silence: OnSilence::Tolerate, ..settings(strategy) }
 }
 
 #[test]
-fn who_has_refused_is_asked_again_when_a_person_wants_it_and_no_one_else_is() {
-    let mut fleet = Fleet::launch(20, tolerant(Strategy::AllAtOnce), |_, _| Conduct::Mute);
+fn who_was_silent_is_asked_again_when_a_person_wants_it_and_no_one_else_is() {
+    let mut fleet = Fleet::launch(20, tolerant(Strategy::AllAtOnce), mute_with_2);
     let ids: Vec<InstanceId> = fleet.agents.keys().copied().collect();
-    for (at, id) in ids.iter().enumerate() {
-        fleet.report(*id, if at < 3 { ApplyState::Failed } else { ApplyState::Applied });
+    for (at, id) in ids.iter().enumerate().skip(3) {
+        fleet.report(*id, if at < 6 { ApplyState::Failed } else { ApplyState::Applied });
     }
     fleet.run(10 * MINUTE);
-    assert_eq!((fleet.outcome.clone(), fleet.running(2)), (Some(Outcome::Completed), 17));
+    assert_eq!((fleet.outcome.clone(), fleet.running(2)), (Some(Outcome::Completed), 14));
+    let tally = fleet.rollout.progress().tally;
+    assert_eq!((tally.silent, tally.refused), (3, 3));
     fleet.offers.clear();
     fleet.offer_again();
     let asked: Vec<InstanceId> = fleet.offers.drain(..).map(|(id, _)| id).collect();
-    assert_eq!(asked.len(), 3, "{:#?}", fleet.timeline);
-    assert!(asked.iter().all(|id| ids[..3].contains(id)));
-    assert!(fleet.said("3 instances that did not take generation 2 are asked again"));
+    assert_eq!(asked, ids[..3], "{:#?}", fleet.timeline);
+    assert!(fleet.said("3 instances that did not answer generation 2 are asked again"));
     fleet.report(ids[0], ApplyState::Applying);
     fleet.report(ids[0], ApplyState::Applied);
     fleet.report(ids[1], ApplyState::Failed);
-    assert_eq!(fleet.running(2), 18);
     let tally = fleet.rollout.progress().tally;
-    assert_eq!((tally.running, tally.refused, tally.pending), (18, 1, 1), "to apply it is not to refuse it");
+    assert_eq!((tally.running, tally.refused, tally.pending), (15, 4, 1));
     fleet.run(2 * MINUTE);
     assert_eq!(fleet.rollout.progress().tally.silent, 1);
     fleet.run(MINUTE);
@@ -181,25 +182,25 @@ fn who_has_refused_is_asked_again_when_a_person_wants_it_and_no_one_else_is() {
 
 #[test]
 fn asking_again_takes_no_more_out_of_service_than_may_be() {
-    let linear = Settings { max_unhealthy: Amount::Count(1), ..tolerant(Strategy::AllAtOnce) };
-    let mut fleet = Fleet::launch(3, linear, three_refuse);
-    fleet.run(10 * MINUTE);
-    assert_eq!((fleet.outcome.clone(), fleet.running(1)), (Some(Outcome::Completed), 3));
-    fleet.conduct = |_, _| Conduct::Mute;
-    fleet.offers.clear();
+    let one_of_three = Settings { max_unhealthy: Amount::Count(1), ..tolerant(Strategy::AllAtOnce) };
+    let mut fleet = Fleet::launch(3, one_of_three, mute_with_2);
+    let silent = fleet.offers[0].0;
+    fleet.run(3 * MINUTE);
+    assert_eq!(fleet.offers.len(), 1, "the silent one may be in the middle of it, and no other may be");
     fleet.offer_again();
-    assert_eq!(fleet.offers.len(), 1, "the others wait for their turn");
-    let first = fleet.offers[0].0;
-    fleet.report(first, ApplyState::Applied);
     assert_eq!(fleet.offers.len(), 2);
+    assert_eq!(fleet.offers[1].0, silent, "it counts already, so that it is asked takes nobody else out of service");
+    fleet.report(silent, ApplyState::Applied);
+    assert_eq!(fleet.offers.len(), 3);
+    assert_ne!(fleet.offers[2].0, silent);
 }
 
 #[test]
 fn in_mid_rollout_only_those_are_asked_again_whose_turn_it_was() {
-    let mut fleet = Fleet::launch(20, tolerant(canary_of_ten().strategy), three_refuse);
+    let mut fleet = Fleet::launch(20, tolerant(canary_of_ten().strategy), mute_with_2);
     let canaries = fleet.touched();
-    fleet.run(MINUTE);
-    assert_eq!((canaries.len(), fleet.rollout.progress().tally.refused), (2, 2));
+    fleet.run(3 * MINUTE);
+    assert_eq!((canaries.len(), fleet.rollout.progress().tally.silent), (2, 2));
     fleet.command(Command::Pause).expect("it goes on");
     fleet.conduct = |_, _| Conduct::Applies;
     fleet.offer_again();

@@ -47,9 +47,6 @@ pub(crate) struct Fleet {
     pub(crate) target: ConfigRef,
     /// The target has the content of the last promoted generation: there are no steps, and it is no risk.
     returning: bool,
-    /// A person has asked again: from then on it is not known who tries what he had refused, and the limit on those
-    /// without service is not promised to be exact.
-    asked_again: bool,
     pub(crate) newest: u64,
     pub(crate) offers: Vec<(InstanceId, ConfigRef)>,
     share: Percent,
@@ -108,7 +105,6 @@ impl Fleet {
             outcome: None,
             target,
             returning: false,
-            asked_again: false,
             newest: target.generation,
             offers: Vec::new(),
             share: Percent::ALL,
@@ -139,10 +135,9 @@ impl Fleet {
         Ok(())
     }
 
-    /// A person asks those again who have refused, or did not answer.
+    /// A person asks those again who did not answer.
     pub(crate) fn offer_again(&mut self) {
         self.live();
-        self.asked_again = true;
         let actions = self.rollout.offer_again(self.now);
         if let Some(twin) = &mut self.twin {
             assert_eq!(twin.offer_again(self.now), actions);
@@ -288,7 +283,7 @@ impl Fleet {
                 }
             }
         }
-        if disrupted && !self.asked_again {
+        if disrupted {
             let members = self.rollout.members().count();
             let most = self.settings.clone().compile().expect("valid settings").max_unhealthy(members);
             let busy = self.out_of_service();
@@ -313,10 +308,7 @@ impl Fleet {
         let serves = agent.is_in_service(self.lived, self.settings.min_ready);
         let other_content = agent.changes_with(config);
         agent.pending = Some(config);
-        if agent.has_refused(config) {
-            // It is asked again: by what it says, its old answer cannot be told from a new one; only the stream's order can.
-            agent.said.clear();
-        }
+        assert!(!agent.has_refused(config), "who has refused is not asked again");
         let is_risk = config == self.target && !self.returning && self.outcome.is_none();
         if is_risk && !agent.touched && !other_content {
             // It has the content from a superseded generation, and only learns the new number.

@@ -76,7 +76,7 @@ pub(crate) enum DeploymentCommand {
         #[arg(long)]
         ttl: Option<String>,
     },
-    /// Push the newest configuration to its instances; who refused it or was silent is asked again
+    /// Push the newest configuration to its instances; who did not answer it is asked again
     Reload {
         #[command(flatten)]
         target: Target,
