@@ -12,6 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use cli::Cli;
 
+/// As in the control plane: the bare endpoint that it is compared with is this program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -67,13 +67,14 @@ type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
 enum Message {
     /// The deployment or its environment may be another than before.
     Look,
-    Happened(Event),
+    /// Boxed, because the inbox keeps room for some dozen messages for ever, in every deployment.
+    Happened(Box<Event>),
     /// These are about to be stopped on purpose.
     Departing(Vec<InstanceId>),
     Command {
         id: RolloutId,
         command: Command,
-        actor: Actor,
+        actor: Box<Actor>,
         answer: Answer<model::Rollout>,
     },
     /// Somebody wants everybody to have the newest generation, also who did not answer it.
@@ -133,7 +134,7 @@ impl Handle {
         if self.shared.judges.load(Ordering::Relaxed) {
             let Served { requests, errors, ref latency } = *traffic;
             let traffic = Traffic { requests, errors, latency: (**latency).clone() };
-            self.tell(Message::Happened(Event::Traffic { instance, span: Span { since, until, traffic } }));
+            self.tell(Message::Happened(Box::new(Event::Traffic { instance, span: Span { since, until, traffic } })));
         }
     }
 

@@ -28,6 +28,7 @@ use crate::logs::LogLine;
 use crate::presence;
 use crate::registry::LiveInstance;
 use crate::server::{self, Inner};
+use crate::sink::Sink;
 use crate::stats::IngestStats;
 
 const AUTHORITY_BLOB: &str = "agents-ca";
@@ -65,11 +66,11 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Opens the authority, binds, and lets agents in. Needs a tokio runtime.
+    /// Opens the authority, binds, and lets agents in; what they tell goes to all of `sinks`. Needs a tokio runtime.
     ///
     /// # Errors
     /// The address is taken, a name cannot stand in a certificate, or the kept keys cannot be read.
-    pub async fn start(config: IngestConfig, catalog: Catalog) -> Result<Self, IngestError> {
+    pub async fn start(config: IngestConfig, catalog: Catalog, sinks: Vec<Arc<dyn Sink>>) -> Result<Self, IngestError> {
         if config.server_names.is_empty() {
             return Err(IngestError::NoServerName);
         }
@@ -91,7 +92,7 @@ impl Ingest {
         let address = endpoint.local_addr().map_err(IngestError::Listen)?;
         info!(%address, certificate_ends = %certificate.not_after, "listening for agents");
         let certificate_end = CertificateEnd::new(certificate.not_after);
-        let inner = Arc::new(Inner::new(config, catalog, authority, endpoint, certificate_end));
+        let inner = Arc::new(Inner::new(config, catalog, sinks, authority, endpoint, certificate_end));
         inner.tasks.spawn(server::accept(Arc::clone(&inner)));
         inner.tasks.spawn(certificate::keep_valid(Arc::clone(&inner)));
         inner.tasks.spawn(presence::watch(Arc::clone(&inner)));
@@ -132,6 +133,13 @@ impl Ingest {
     pub fn live(&self, deployment: DeploymentId) -> Vec<LiveInstance> {
         let gated = self.inner.is_gated(deployment);
         self.inner.registry.live_instances(deployment, UnixMillis::now(), self.inner.uptime(), gated)
+    }
+
+    /// Of each connected agent of a deployment, the generation that its program runs with; `None` before it runs with
+    /// any.
+    #[must_use]
+    pub fn connected(&self, deployment: DeploymentId) -> Vec<Option<u64>> {
+        self.inner.registry.connected(deployment)
     }
 
     /// Agents with a session, over all deployments.

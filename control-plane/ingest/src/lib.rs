@@ -40,6 +40,7 @@ mod registry;
 mod server;
 mod session;
 mod shards;
+mod sink;
 mod stats;
 #[cfg(any(test, feature = "test-support"))]
 pub mod test_support;
@@ -57,4 +58,5 @@ pub use health::InstanceHealth;
 pub use ingest::{Ingest, IngestError};
 pub use logs::LogLine;
 pub use registry::LiveInstance;
+pub use sink::{Sink, Source};
 pub use stats::{Count, IngestStats, Reject};

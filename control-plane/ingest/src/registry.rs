@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outrigger_catalog::model::Agent;
-use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId};
+use outrigger_protocol::id::{AgentId, DeploymentId, InstanceId, OrganizationId};
 use outrigger_protocol::message::{ApplyState, ConfigStatus, ProgramState};
 use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
@@ -19,6 +19,7 @@ use crate::events::SessionEnd;
 use crate::health::{InstanceHealth, restarts};
 use crate::session::Session;
 use crate::shards::{Shards, lock};
+use crate::sink::Source;
 use crate::stats::Reject;
 use crate::traffic::Meter;
 
@@ -37,6 +38,7 @@ pub(crate) struct Hello {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) agent: AgentId,
+    organization: OrganizationId,
     pub(crate) deployment: DeploymentId,
     pub(crate) instance: InstanceId,
     pub(crate) key_fingerprint: [u8; 32],
@@ -95,6 +97,7 @@ impl Peer {
     fn new(record: &Agent) -> Self {
         Self {
             agent: record.id,
+            organization: record.organization,
             deployment: record.deployment,
             instance: record.instance,
             key_fingerprint: record.key_fingerprint,
@@ -121,6 +124,10 @@ impl Peer {
     /// Looks at or changes the state. `with` runs under its lock: it must not wait.
     pub(crate) fn with<R>(&self, with: impl FnOnce(&mut PeerState) -> R) -> R {
         with(&mut lock(&self.state))
+    }
+
+    pub(crate) const fn source(&self) -> Source {
+        Source { organization: self.organization, deployment: self.deployment, instance: self.instance }
     }
 
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
@@ -310,6 +317,14 @@ impl Registry {
     pub(crate) fn of_deployment(&self, deployment: DeploymentId) -> Vec<Arc<Peer>> {
         let deployments = self.by_deployment.of(&deployment);
         deployments.get(&deployment).map(|peers| peers.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Of each agent of the deployment that has a session, the generation that its program runs with.
+    pub(crate) fn connected(&self, deployment: DeploymentId) -> Vec<Option<u64>> {
+        let deployments = self.by_deployment.of(&deployment);
+        let peers = deployments.get(&deployment).into_iter().flat_map(HashMap::values);
+        let running = |state: &mut PeerState| state.config.running.map(|config| config.generation);
+        peers.filter_map(|peer| peer.with(|state| state.session.is_some().then(|| running(state)))).collect()
     }
 
     pub(crate) fn live_instances(

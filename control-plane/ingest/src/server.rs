@@ -27,6 +27,7 @@ use crate::logs::RecentLogs;
 use crate::registry::{Peer, Registry};
 use crate::session;
 use crate::shards::Shards;
+use crate::sink::Sink;
 use crate::stats::{Reject, Stats};
 use crate::windows::Windows;
 
@@ -37,6 +38,7 @@ const DEFAULT_SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Inner {
     pub(crate) config: IngestConfig,
     pub(crate) catalog: Catalog,
+    sinks: Vec<Arc<dyn Sink>>,
     pub(crate) authority: Authority,
     pub(crate) endpoint: ServerEndpoint,
     pub(crate) certificate_end: CertificateEnd,
@@ -62,6 +64,7 @@ impl Inner {
     pub(crate) fn new(
         config: IngestConfig,
         catalog: Catalog,
+        sinks: Vec<Arc<dyn Sink>>,
         authority: Authority,
         endpoint: ServerEndpoint,
         certificate_end: CertificateEnd,
@@ -69,6 +72,7 @@ impl Inner {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             catalog,
+            sinks,
             authority,
             endpoint,
             certificate_end,
@@ -98,6 +102,10 @@ impl Inner {
     pub(crate) fn tell(&self, event: IngestEvent) {
         // Fails when nobody listens, which is nobody's loss.
         let _ = self.events.send(event);
+    }
+
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = &dyn Sink> {
+        self.sinks.iter().map(AsRef::as_ref)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -151,6 +159,7 @@ impl Inner {
     /// An instance is gone for good: its last samples mean nothing any more.
     pub(crate) fn part(&self, peer: &Peer) {
         self.windows.remove_instance(peer.deployment, peer.instance);
+        self.sinks().for_each(|sink| sink.instance_gone(peer.source()));
     }
 
     /// Drops everything that is kept of a deployment.
@@ -163,6 +172,7 @@ impl Inner {
         self.windows.forget(deployment);
         self.logs.forget(deployment);
         self.settings.remove(&deployment);
+        self.sinks().for_each(|sink| sink.deployment_gone(deployment));
     }
 }
 

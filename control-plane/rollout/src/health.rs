@@ -39,7 +39,7 @@ pub struct ProbeFailure {
 pub struct Health {
     pub program: Program,
     /// The probe with the longest run of failures; `None` when none fails, or none has been heard of.
-    pub failing: Option<ProbeFailure>,
+    pub failing: Option<Box<ProbeFailure>>,
     /// A probe that decides whether it serves does not pass, or not yet.
     pub waiting: bool,
     /// Failures that the present run had when the present configuration was applied.
@@ -130,10 +130,12 @@ impl Health {
                 && (probe.kind != ProbeKind::Startup || probe.verdict == ProbeVerdict::Failing)
         };
         let longest = probes.iter().filter(fails).max_by_key(|probe| probe.consecutive_failures);
-        self.failing = longest.map(|probe| ProbeFailure {
-            probe: cut(&probe.name),
-            consecutive: probe.consecutive_failures,
-            error: cut(probe.last_error.as_deref().unwrap_or("no reason given")),
+        self.failing = longest.map(|probe| {
+            Box::new(ProbeFailure {
+                probe: cut(&probe.name),
+                consecutive: probe.consecutive_failures,
+                error: cut(probe.last_error.as_deref().unwrap_or("no reason given")),
+            })
         });
         self.waiting =
             probes.iter().any(|probe| probe.kind != ProbeKind::Liveness && probe.verdict != ProbeVerdict::Passing);
@@ -179,7 +181,7 @@ impl Health {
 
     /// What convicts the configuration that runs, if anything does.
     pub(crate) fn verdict(&self, gates: &Gates) -> Option<Signal> {
-        if let Some(ProbeFailure { probe, consecutive, error }) = &self.failing
+        if let Some(ProbeFailure { probe, consecutive, error }) = self.failing.as_deref()
             && !self.was_unwell
         {
             let since = consecutive.saturating_sub(self.failures_before);

@@ -81,7 +81,7 @@ mod watched;
 pub use action::{Action, Cause, Entry, Outcome, Passed, Tally, What};
 pub use event::{Arrival, Command, Departure, Event, Reach};
 pub use health::{Health, ProbeFailure, Program};
-pub use member::{Departed, Member, Offered};
+pub use member::{Departed, Member, Offered, Rare};
 pub use rollout::{CommandError, Launch, MEMBERS, NotNewer, Progress, PublishedError, Rollout};
 pub use settings::{
     ErrorRateGate, Gates, InvalidSettings, LatencyGate, OnFailure, OnInconclusive, OnSilence, Plan, Problem, Settings,

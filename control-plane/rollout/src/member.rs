@@ -10,6 +10,29 @@ use crate::health::Health;
 use crate::traffic::Served;
 use crate::watched::Watched;
 
+/// A configuration that hardly any instance has one of at rest: of tens of thousands of them, each takes a pointer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rare(Option<Box<ConfigRef>>);
+
+impl Rare {
+    #[must_use]
+    pub fn get(&self) -> Option<ConfigRef> {
+        self.0.as_deref().copied()
+    }
+}
+
+impl From<Option<ConfigRef>> for Rare {
+    fn from(config: Option<ConfigRef>) -> Self {
+        Self(config.map(Box::new))
+    }
+}
+
+impl From<ConfigRef> for Rare {
+    fn from(config: ConfigRef) -> Self {
+        Self::from(Some(config))
+    }
+}
+
 /// An instance that takes part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -25,19 +48,19 @@ pub struct Member {
     /// When it began to run this content, in watched time; `None` when that was before it joined.
     pub applied_at: Option<Duration>,
     /// Runs after its next start.
-    pub deferred: Option<ConfigRef>,
+    pub deferred: Rare,
     /// Refused, or rolled back by itself; the last one.
-    pub refused: Option<ConfigRef>,
+    pub refused: Rare,
     /// What it had received last when it spoke last.
     pub received: Option<ConfigRef>,
     /// The highest generation that it was offered or has received. It is never offered a lower one.
     pub highest: u64,
     /// The offer that has not been answered.
-    pub offer: Option<Offered>,
+    pub offer: Option<Box<Offered>>,
     /// What it did not answer in time.
-    pub silent: Option<ConfigRef>,
+    pub silent: Rare,
     /// What it did not answer, and somebody wants to be offered to it once more.
-    pub ask_again: Option<ConfigRef>,
+    pub ask_again: Rare,
     /// Was offered, or runs, the generation that is being rolled out.
     pub touched: bool,
     /// Something of it was held against the generation; once is enough.
@@ -109,13 +132,13 @@ impl Member {
             running: status.running,
             running_since,
             applied_at: None,
-            deferred,
-            refused: status.last_failed.map(|failure| failure.config),
+            deferred: deferred.into(),
+            refused: status.last_failed.map(|failure| failure.config).into(),
             received: status.last_received,
             highest: highest.max(received),
             offer: None,
-            silent: None,
-            ask_again: None,
+            silent: Rare::default(),
+            ask_again: Rare::default(),
             touched,
             convicted,
             health: Health::new(arrival.program),
@@ -123,9 +146,15 @@ impl Member {
         }
     }
 
-    pub(crate) const fn departed(&self) -> Departed {
-        let Self { touched, convicted, deferred, highest, .. } = *self;
-        Departed { touched, convicted, deferred, counted: true, highest }
+    pub(crate) fn departed(&self) -> Departed {
+        let Self { touched, convicted, highest, .. } = *self;
+        Departed { touched, convicted, deferred: self.deferred.get(), counted: true, highest }
+    }
+
+    /// The configuration of the offer that it has not answered.
+    #[must_use]
+    pub fn offered(&self) -> Option<ConfigRef> {
+        self.offer.as_ref().map(|offer| offer.config)
     }
 
     pub(crate) const fn is_connected(&self) -> bool {
@@ -139,15 +168,15 @@ impl Member {
 
     pub(crate) fn standing(&self, config: ConfigRef) -> Standing {
         let is_it = |other: Option<ConfigRef>| other == Some(config);
-        if is_it(self.offer.map(|offer| offer.config)) {
+        if is_it(self.offered()) {
             Standing::Pending
         } else if is_it(self.running) {
             Standing::Running
-        } else if is_it(self.deferred) {
+        } else if is_it(self.deferred.get()) {
             Standing::Deferred
-        } else if is_it(self.refused) {
+        } else if is_it(self.refused.get()) {
             Standing::Refused
-        } else if is_it(self.silent) {
+        } else if is_it(self.silent.get()) {
             Standing::Silent
         } else if self.highest > config.generation {
             Standing::Ahead
@@ -160,7 +189,7 @@ impl Member {
     pub(crate) fn wants(&self, config: ConfigRef) -> bool {
         let wants = match self.standing(config) {
             Standing::Waiting => true,
-            Standing::Silent => self.ask_again == Some(config),
+            Standing::Silent => self.ask_again.get() == Some(config),
             Standing::Pending | Standing::Running | Standing::Deferred | Standing::Refused | Standing::Ahead => false,
         };
         self.is_connected() && wants
@@ -171,14 +200,14 @@ impl Member {
     pub(crate) fn is_unhealthy(&self) -> bool {
         self.lost_at.is_some()
             || self.running.is_none()
-            || self.silent.is_some_and(|silent| !self.runs_content_of(silent))
+            || self.silent.get().is_some_and(|silent| !self.runs_content_of(silent))
             || self.health.is_ill()
     }
 
     /// Whether it is out of service, or about to be, or not known to be back for at least `min_ready`.
     pub(crate) fn is_busy(&self, watched: Watched, min_ready: Duration) -> bool {
         self.is_unhealthy()
-            || self.offer.is_some_and(|offer| !self.runs_content_of(offer.config))
+            || self.offered().is_some_and(|config| !self.runs_content_of(config))
             || self.is_applying()
             || self.applied_at.is_some_and(|applied_at| watched.since(applied_at) < min_ready)
     }
@@ -186,7 +215,7 @@ impl Member {
     /// Whether it has received something of which it has not said what became: it may be about to stop its program.
     fn is_applying(&self) -> bool {
         self.received.is_some_and(|received| {
-            !self.runs_content_of(received) && ![self.deferred, self.refused].contains(&Some(received))
+            !self.runs_content_of(received) && ![self.deferred.get(), self.refused.get()].contains(&Some(received))
         })
     }
 
@@ -203,7 +232,7 @@ impl Member {
         {
             return Heard::default();
         }
-        let deferred = if state == ApplyState::PendingRestart { status.last_received } else { self.deferred };
+        let deferred = if state == ApplyState::PendingRestart { status.last_received } else { self.deferred.get() };
         self.adopt(status, deferred, now)
     }
 
@@ -211,9 +240,9 @@ impl Member {
     pub(crate) fn rejoin(&mut self, arrival: Arrival, now: Watched) -> Heard {
         self.lost_at = None;
         self.awaited = false;
-        self.silent = None;
+        self.silent = Rare::default();
         self.health.reconnected(arrival.program);
-        self.adopt(arrival.status, self.deferred, now)
+        self.adopt(arrival.status, self.deferred.get(), now)
     }
 
     fn adopt(&mut self, status: ConfigStatus, deferred: Option<ConfigRef>, now: Watched) -> Heard {
@@ -223,29 +252,31 @@ impl Member {
             self.applied_at = Some(now.elapsed);
             self.health.applied();
         }
-        let refused_before = self.refused;
+        let refused_before = self.refused.get();
         self.received = status.last_received;
         self.highest = self.highest.max(status.last_received.map_or(0, |config| config.generation));
         self.running = status.running;
-        self.refused = status.last_failed.as_ref().map(|failure| failure.config);
+        let refused = status.last_failed.as_ref().map(|failure| failure.config);
+        self.refused = refused.into();
         // It waits until it runs, has failed, or something newer has come.
         let still_waits = |config: &ConfigRef| {
             let config = Some(*config);
-            config == self.received && config != self.running && config != self.refused
+            config == self.received && config != self.running && config != refused
         };
-        self.deferred = deferred.filter(still_waits);
-        let answers = |config: ConfigRef| [self.running, self.refused, self.deferred].contains(&Some(config));
-        let answered = self.offer.is_some_and(|offer| answers(offer.config));
-        let spoke = self.silent.is_some_and(answers);
+        let deferred = deferred.filter(still_waits);
+        self.deferred = deferred.into();
+        let answers = |config: ConfigRef| [status.running, refused, deferred].contains(&Some(config));
+        let answered = self.offered().is_some_and(answers);
+        let spoke = self.silent.get().is_some_and(answers);
         if answered {
             self.offer = None;
         }
         if spoke {
-            self.silent = None;
+            self.silent = Rare::default();
         }
         let failed = status.last_failed.filter(|failure| {
             let config = Some(failure.config);
-            config == self.refused && config != refused_before
+            config == refused && config != refused_before
         });
         Heard { failed: failed.map(|failure| (failure.config, failure.error, before == Some(failure.config))) }
     }
@@ -253,12 +284,12 @@ impl Member {
     /// How far it has got with the newest configuration that it has received.
     fn progress(&self, newest: ConfigRef) -> u8 {
         let is_it = |other: Option<ConfigRef>| other == Some(newest);
-        if is_it(self.refused) {
+        if is_it(self.refused.get()) {
             3
         } else if is_it(self.running) {
             2
         } else {
-            u8::from(is_it(self.deferred))
+            u8::from(is_it(self.deferred.get()))
         }
     }
 }
@@ -302,7 +333,7 @@ mod tests {
         let program = ProgramState::Running { pid: 7, restarts: 0 };
         let arrival = Arrival { instance: InstanceId::from_bytes([1; 16]), status: status(1, 1), program };
         let mut member = Member::new(arrival, NOW, UnixMillis::EPOCH, None);
-        member.offer = Some(Offered { config: config(2), at: Duration::ZERO, disrupts: true });
+        member.offer = Some(Box::new(Offered { config: config(2), at: Duration::ZERO, disrupts: true }));
         member.highest = 2;
         member
     }

@@ -228,7 +228,7 @@ impl Rollout {
         let waits = |since: Duration, wait: Duration| wait.saturating_sub(state.watched.since(since));
         let timeout = self.plan.settings().answer_timeout;
         let answers = state.members.values().flat_map(|member| {
-            let offered = member.offer.map(|offer| offer.at);
+            let offered = member.offer.as_ref().map(|offer| offer.at);
             [offered, member.lost_at].into_iter().flatten().map(|since| waits(since, timeout))
         });
         let min_ready = self.plan.settings().min_ready;
@@ -299,7 +299,7 @@ impl Rollout {
             Phase::Restoring { config, cause, began_at } => {
                 let (config, cause, began_at) = (*config, cause.clone(), *began_at);
                 let settled = !self.state.members.values().any(|member| {
-                    let pending = member.offer.is_some_and(|offer| offer.config == config);
+                    let pending = member.offered() == Some(config);
                     member.joined_at <= began_at && (pending || member.wants(config))
                 });
                 if settled {

@@ -101,7 +101,7 @@ impl ControlPlane {
 
         let mut ingest_config = IngestConfig::new(config.agents_listen, server_names(&config));
         ingest_config.certificate_lifetime = config.certificate_lifetime;
-        let ingest = Ingest::start(ingest_config, catalog.clone())
+        let ingest = Ingest::start(ingest_config, catalog.clone(), Vec::new())
             .await
             .with_context(|| format!("cannot serve agents on {}", config.agents_listen))?;
         let host = Arc::new(policy_host(&config, &catalog).await?);

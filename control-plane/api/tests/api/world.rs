@@ -48,7 +48,7 @@ impl World {
         let token = catalog.ensure_operator(None).await.expect("an operator").expect("a first start makes a token");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let ingest = IngestConfig::new(listen, vec![SERVER_NAME.to_owned()]);
-        let ingest = Ingest::start(ingest, catalog.clone()).await.expect("ingest starts");
+        let ingest = Ingest::start(ingest, catalog.clone(), Vec::new()).await.expect("ingest starts");
         let engine = engine(&catalog, &ingest).await;
         let next = MasterKey::generate();
         let readiness = Readiness::default();

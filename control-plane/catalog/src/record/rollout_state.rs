@@ -170,17 +170,17 @@ impl Writer {
             running: self.optional(member.running),
             running_since: member.running_since.as_millis(),
             applied_at: member.applied_at.map(Into::into),
-            deferred: self.optional(member.deferred),
-            refused: self.optional(member.refused),
+            deferred: self.optional(member.deferred.get()),
+            refused: self.optional(member.refused.get()),
             received: self.optional(member.received),
             highest: member.highest,
-            offer: member.offer.map(|Offered { config, at, disrupts }| v1::Offered {
+            offer: member.offer.as_deref().map(|&Offered { config, at, disrupts }| v1::Offered {
                 config: self.config(config),
                 at: at.into(),
                 disrupts,
             }),
-            silent: self.optional(member.silent),
-            ask_again: self.optional(member.ask_again),
+            silent: self.optional(member.silent.get()),
+            ask_again: self.optional(member.ask_again.get()),
             touched: member.touched,
             convicted: member.convicted,
             health: (&member.health).into(),
@@ -255,13 +255,13 @@ impl Reader<'_> {
             running: self.optional(stored.running)?,
             running_since: UnixMillis::from_millis(stored.running_since),
             applied_at: stored.applied_at.map(Into::into),
-            deferred: self.optional(stored.deferred)?,
-            refused: self.optional(stored.refused)?,
+            deferred: self.optional(stored.deferred)?.into(),
+            refused: self.optional(stored.refused)?.into(),
             received: self.optional(stored.received)?,
             highest: stored.highest,
-            offer: stored.offer.map(offer).transpose()?,
-            silent: self.optional(stored.silent)?,
-            ask_again: self.optional(stored.ask_again)?,
+            offer: stored.offer.map(offer).transpose()?.map(Box::new),
+            silent: self.optional(stored.silent)?.into(),
+            ask_again: self.optional(stored.ask_again)?.into(),
             touched: stored.touched,
             convicted: stored.convicted,
             health: stored.health.into(),
@@ -289,7 +289,7 @@ impl From<&Health> for v1::Health {
                 Program::Ended => v1::Program::Ended,
                 Program::Crashed { code } => v1::Program::Crashed { code },
             },
-            failing: health.failing.as_ref().map(failing),
+            failing: health.failing.as_deref().map(failing),
             waiting: health.waiting,
             failures_before: health.failures_before,
             was_unwell: health.was_unwell,
@@ -306,7 +306,7 @@ impl From<v1::Health> for Health {
     fn from(stored: v1::Health) -> Self {
         let failing = |failing: v1::ProbeFailure| {
             let v1::ProbeFailure { probe, consecutive, error } = failing;
-            ProbeFailure { probe, consecutive, error }
+            Box::new(ProbeFailure { probe, consecutive, error })
         };
         Self {
             program: match stored.program {

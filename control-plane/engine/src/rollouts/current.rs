@@ -91,7 +91,7 @@ impl Current {
 
     /// Whether an offer of this is still waited for.
     pub(super) fn awaits(&self, config: ConfigRef) -> HashSet<InstanceId> {
-        let offered = self.machine.members().filter(|(_, member)| member.offer.is_some_and(|one| one.config == config));
+        let offered = self.machine.members().filter(|(_, member)| member.offered() == Some(config));
         offered.map(|(instance, _)| instance).collect()
     }
 }

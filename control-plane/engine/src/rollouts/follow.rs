@@ -121,5 +121,5 @@ fn heard(core: &Arc<Core>, event: IngestEvent) {
         }
         IngestEvent::Logs { .. } | IngestEvent::TokenMisused { .. } => return,
     };
-    tell(core, deployment, Message::Happened(event));
+    tell(core, deployment, Message::Happened(Box::new(event)));
 }

@@ -42,7 +42,7 @@ pub(super) fn caught_up(machine: &Rollout, live: Vec<LiveInstance>) -> Vec<Event
         let LiveInstance { config: status, program, apply, health, restarts, .. } = one;
         let stays = known.get(&instance).is_some_and(|member| {
             let is_older = generation(status.last_received) < generation(member.received);
-            member.lost_at.is_none() && member.silent.is_none() && !is_older && restarts >= member.health.restarts
+            member.lost_at.is_none() && member.silent.get().is_none() && !is_older && restarts >= member.health.restarts
         });
         if stays {
             let state = apply.unwrap_or_else(|| implied(&status));
@@ -60,7 +60,7 @@ pub(super) fn caught_up(machine: &Rollout, live: Vec<LiveInstance>) -> Vec<Event
 /// The offers that may have gone down with a connection of whose end nobody has told.
 pub(super) fn repeated(machine: &Rollout) -> impl Iterator<Item = Action> {
     machine.members().filter(|(_, member)| member.lost_at.is_none()).filter_map(|(instance, member)| {
-        let config = member.offer?.config;
+        let config = member.offered()?;
         (member.received != Some(config)).then_some(Action::Offer { instance, config })
     })
 }

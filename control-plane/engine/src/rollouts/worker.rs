@@ -149,7 +149,7 @@ impl Worker {
         let mut look = self.look_at.is_some_and(|at| at <= Instant::now());
         for message in batch.drain(..) {
             match message {
-                Message::Happened(event) => events.push(event),
+                Message::Happened(event) => events.push(*event),
                 Message::Departing(instances) => events.extend(
                     instances.into_iter().map(|instance| Event::Left { instance, departure: Departure::Planned }),
                 ),

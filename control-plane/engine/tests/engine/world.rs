@@ -82,7 +82,8 @@ impl World {
     pub(crate) async fn over(remains: Remains) -> Self {
         let (store, catalog) = remains.open().await;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let ingest = Ingest::start(IngestConfig::new(listen, vec!["outrigger".to_owned()]), catalog.clone()).await;
+        let ingest =
+            Ingest::start(IngestConfig::new(listen, vec!["outrigger".to_owned()]), catalog.clone(), Vec::new()).await;
         let ingest = ingest.expect("ingest starts");
         let (fleet, dry) = (Arc::clone(&remains.fleet), Arc::new(DryRunDriver::new()));
         let drivers: Vec<Arc<dyn Driver>> =

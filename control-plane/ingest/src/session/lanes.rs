@@ -103,6 +103,7 @@ impl Live<'_> {
             session.doubt_clock();
         }
         let taken = ingest.windows.push(peer.deployment, interval, peer.instance, &samples, now).unwrap_or(0);
+        ingest.sinks().for_each(|sink| sink.samples(peer.source(), interval, &samples, now));
         ingest.stats.add(Count::Samples, taken as u64);
         ingest.stats.add(Count::SamplesUntimely, (received - samples.len()) as u64);
         ingest.stats.add(Count::SamplesUnused, (samples.len() - taken) as u64);
@@ -155,6 +156,7 @@ impl Live<'_> {
             }
             ingest.stats.add(Count::LogLines, batch.records.len() as u64);
             ingest.stats.add(Count::LogLinesDroppedByAgents, batch.dropped);
+            ingest.sinks().for_each(|sink| sink.logs(peer.source(), &batch.records, batch.dropped, now));
             ingest.logs.push(peer.deployment, peer.instance, batch.records);
             ingest.tell(IngestEvent::Logs { deployment: peer.deployment });
         }

@@ -66,7 +66,7 @@ impl World {
             extends: None,
         };
         let environment = catalog.create_environment(&actor, new).await.unwrap().id;
-        let ingest = Ingest::start(config, catalog.clone()).await.unwrap();
+        let ingest = Ingest::start(config, catalog.clone(), Vec::new()).await.unwrap();
         let fleet = Fleet::new(ingest.local_addr(), SERVER_NAME, 2).unwrap();
         let deployment = catalog.create_deployment(&actor, spec(project.id, environment)).await.unwrap();
         let deployment = catalog.begin_deployment(&actor, deployment.id).await.unwrap();

@@ -133,7 +133,7 @@ impl Rollout {
             };
             let mut asked = 0;
             for member in self.state.members.values_mut().filter(is_asked) {
-                member.ask_again = Some(config);
+                member.ask_again = config.into();
                 asked += 1;
             }
             if asked > 0 {

@@ -10,7 +10,7 @@ use outrigger_protocol::id::InstanceId;
 use outrigger_protocol::message::ConfigRef;
 
 use crate::action::{Action, Actions, Outcome};
-use crate::member::{Member, Offered, Standing};
+use crate::member::{Member, Offered, Rare, Standing};
 use crate::rollout::Rollout;
 use crate::share::Percent;
 use crate::snapshot::Phase;
@@ -62,7 +62,7 @@ impl Rollout {
     fn without_service(&self, decided: bool) -> usize {
         let members = self.state.members.values();
         if decided {
-            members.filter(|member| member.offer.is_some_and(|offer| offer.disrupts)).count()
+            members.filter(|member| member.offer.as_ref().is_some_and(|offer| offer.disrupts)).count()
         } else {
             members.filter(|member| self.is_busy(member)).count()
         }
@@ -131,10 +131,10 @@ impl Rollout {
         let at = self.state.watched.elapsed;
         let is_target = self.is_forward() && config == self.state.target;
         let Some(member) = self.state.members.get_mut(&instance) else { return };
-        member.offer = Some(Offered { config, at, disrupts });
+        member.offer = Some(Box::new(Offered { config, at, disrupts }));
         member.highest = member.highest.max(config.generation);
-        member.silent = None;
-        member.ask_again = None;
+        member.silent = Rare::default();
+        member.ask_again = Rare::default();
         if is_target && !member.touched {
             member.touched = true;
             member.health.offered();

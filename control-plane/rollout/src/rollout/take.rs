@@ -72,7 +72,7 @@ impl Rollout {
         let newest = self.newest();
         let state = &mut self.state;
         let Some(member) = state.members.get_mut(&instance) else { return };
-        let Some(config) = member.offer.map(|offer| offer.config) else { return };
+        let Some(config) = member.offered() else { return };
         let stands = match &state.phase {
             Phase::Progressing | Phase::Held { .. } => config == state.target || Some(config) == state.stable,
             Phase::RollingBack { .. } => Some(config) == state.stable,
@@ -214,9 +214,8 @@ impl Rollout {
         let (mut failed, mut gone) = (Vec::new(), Vec::new());
         for (instance, member) in &mut self.state.members {
             let is_over = |since: Duration| watched.since(since) >= after;
-            if let Some(offer) = member.offer.filter(|offer| is_over(offer.at)) {
-                member.offer = None;
-                member.silent = Some(offer.config);
+            if let Some(offer) = member.offer.take_if(|offer| is_over(offer.at)) {
+                member.silent = offer.config.into();
                 if offer.config == self.state.target && silence_fails {
                     failed.push((*instance, Signal::Silent { after }));
                 }

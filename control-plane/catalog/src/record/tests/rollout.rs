@@ -188,7 +188,7 @@ prop_compose! {
         (waiting, was_unwell, was_down) in any::<(bool, bool, bool)>(),
         (failures_before, restarts, restarts_before, crashes_before, crashes) in any::<(u32, u32, u32, u32, u32)>(),
     ) -> Health {
-        let failing = failing.map(|(probe, consecutive, error)| ProbeFailure { probe, consecutive, error });
+        let failing = failing.map(|(probe, consecutive, error)| Box::new(ProbeFailure { probe, consecutive, error }));
         Health {
             program, failing, waiting, failures_before, was_unwell, was_down, restarts, restarts_before,
             crashes_before, crashes,
@@ -209,9 +209,10 @@ prop_compose! {
         (requests, errors, latency, until) in (any::<u64>(), any::<u64>(), option::of(span()), time()),
     ) -> Member {
         Member {
-            joined_at, lost_at, awaited, running, running_since, applied_at, deferred, refused, received, highest,
-            offer: offer.map(|(config, at, disrupts)| Offered { config, at, disrupts }),
-            silent, ask_again, touched, convicted, health,
+            joined_at, lost_at, awaited, running, running_since, applied_at, received, highest,
+            deferred: deferred.into(), refused: refused.into(),
+            offer: offer.map(|(config, at, disrupts)| Box::new(Offered { config, at, disrupts })),
+            silent: silent.into(), ask_again: ask_again.into(), touched, convicted, health,
             served: Served { requests, errors, latency, until },
         }
     }
