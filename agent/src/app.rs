@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 use outrigger_protocol::time::UnixMillis;
 use tokio::sync::mpsc;
 
+use crate::clock::SteadyClock;
 use crate::config::{RunConfig, duration};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::identity::Identity;
 use crate::lifecycle::Outcome;
 use crate::sampler::ProgramPid;
 use crate::session::{Link, Session, SessionEvent, text};
-use crate::spool::{DEFAULT_CAPACITY_BYTES, LogSpool, MetricSpool};
+use crate::spool;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status::{Report, StatusServer};
 use crate::supervisor::{Program, Signals, Supervisor, Terminal, sleep_until};
@@ -104,7 +105,8 @@ async fn start(mut config: RunConfig) -> Result<Ended, RunError> {
         signal = ending(&mut signals) => return Ok(Outcome::Signalled(signal).into()),
     };
     let epoch = state.next_epoch(UnixMillis::now());
-    let link = Link::new(MetricSpool::new(epoch, DEFAULT_CAPACITY_BYTES), LogSpool::new(epoch, DEFAULT_CAPACITY_BYTES));
+    let (samples, lines) = spool::within(config.spool_bytes, epoch, config.forward_logs);
+    let link = Link::new(samples, lines, SteadyClock::start());
     let (streams, terminal) = output::wire(&config, Terminal::detect());
     let program = Program {
         command: config.command.clone(),

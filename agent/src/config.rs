@@ -3,12 +3,14 @@
 //! What must never be true: a join token in an argument, in a `Debug` output or in an error.
 
 mod args;
+mod bytes;
 pub mod duration;
 mod exec;
+mod logging;
 mod observed;
+mod proxy;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,9 +19,11 @@ use outrigger_protocol::join_token::JoinToken;
 use zeroize::Zeroizing;
 
 use args::{Cli, Command, RunArgs};
-pub use args::{LogLevel, Output, PtyMode};
+pub use args::{Output, PtyMode};
 pub use exec::{ApiToken, ExecConfig, ServerTrust};
+pub use logging::{LogFormat, Logging};
 pub use observed::{Observed, ObservedError};
+pub use proxy::{ProxyConfig, ProxyConfigError};
 
 use crate::environment::Inheritance;
 use crate::hardening::Startup;
@@ -56,15 +60,17 @@ pub struct RunConfig {
     /// Overrides what the control plane says.
     pub bake_time: Option<Duration>,
     pub account: Option<Account>,
-    pub proxy: Option<ProxyRoute>,
+    pub proxy: Option<ProxyConfig>,
     /// What the program itself says.
     pub observed: Observed,
     /// Overrides what the control plane says.
     pub sample_interval: Option<Duration>,
     pub forward_logs: bool,
+    /// What samples and lines that the control plane has not confirmed may take.
+    pub spool_bytes: usize,
     pub mask_output: bool,
     pub pty: PtyMode,
-    pub log_level: LogLevel,
+    pub logging: Logging,
     /// Never empty.
     pub command: Vec<OsString>,
     /// Core limit of the program: what the agent itself was started with.
@@ -76,13 +82,6 @@ pub struct RunConfig {
 pub struct Assignment {
     pub name: String,
     pub value: String,
-}
-
-/// `--proxy LISTEN=UPSTREAM`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProxyRoute {
-    pub listen: SocketAddr,
-    pub upstream: SocketAddr,
 }
 
 /// Where the join token is. It is read when it turns out to be needed, except for the two sources that cannot wait: the
@@ -131,6 +130,8 @@ pub enum ConfigError {
     Account(#[from] AccountError),
     #[error(transparent)]
     Observed(#[from] ObservedError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyConfigError),
 }
 
 /// Reads the command line. Help, version and usage errors end the process as clap does: exit code 2 for errors.
@@ -146,6 +147,7 @@ pub fn parse(startup: Startup) -> Result<Invocation, ConfigError> {
 }
 
 fn compile(args: RunArgs, startup: Startup) -> Result<RunConfig, ConfigError> {
+    let proxy = args.proxy.compile()?;
     Ok(RunConfig {
         control_plane: args.control_plane,
         server_name: args.server_name,
@@ -162,13 +164,14 @@ fn compile(args: RunArgs, startup: Startup) -> Result<RunConfig, ConfigError> {
         flush_timeout: args.flush_timeout,
         bake_time: args.bake_time,
         account: Account::resolve(args.user.as_deref(), args.group.as_deref())?,
-        observed: args.observed.compile(args.proxy.is_some())?,
-        proxy: args.proxy,
+        observed: args.observed.compile(proxy.is_some())?,
+        proxy,
         sample_interval: args.sample_interval,
         forward_logs: !args.no_logs,
+        spool_bytes: args.spool_bytes,
         mask_output: args.mask_output,
         pty: args.pty,
-        log_level: args.log_level,
+        logging: args.logging.into(),
         command: args.command,
         core_limit: startup.core_limit,
     })

@@ -7,6 +7,7 @@
 //! - [`exec`] is the other way in: a person's environment for one program, in this process's own place.
 //! - Who the agent is lives in [`identity`] and [`state_dir`]; it gets there by [`enroll`].
 //! - What it started with last is in [`last_good`]; what it says about itself locally is [`status`].
+//! - [`clock`] is by what the control plane is told when something was.
 //! - [`hardening`] runs before anything else, [`config`] is what the operator asked for.
 //!
 //! What must never be true: a second thread while a process is forked; a queue without a bound; a secret in an
@@ -14,6 +15,7 @@
 
 pub mod app;
 pub mod attempt;
+pub mod clock;
 pub mod config;
 pub mod console;
 pub mod control_plane;
@@ -25,6 +27,7 @@ pub mod hardening;
 pub mod identity;
 pub mod last_good;
 pub mod lifecycle;
+pub mod logging;
 pub mod logs;
 mod probe;
 pub mod probes;

@@ -4,9 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use outrigger_agent::app::{self, Ended};
-use outrigger_agent::config::{self, Invocation, LogLevel, RunConfig};
-use outrigger_agent::{console, exec, hardening, session, status};
-use tracing::level_filters::LevelFilter;
+use outrigger_agent::config::{self, Invocation, RunConfig};
+use outrigger_agent::{exec, hardening, logging, session, status};
 
 /// The agent itself failed; the program may not even have been started.
 const AGENT_FAILED: u8 = 1;
@@ -17,7 +16,7 @@ fn main() -> ExitCode {
     match config::parse(startup) {
         Ok(Invocation::Run(config)) => run(*config),
         Ok(Invocation::Exec(config)) => {
-            log_to_stderr(config.log_level);
+            logging::to_stderr(&config.logging);
             end(exec::run(*config))
         }
         Ok(Invocation::Status { state_dir, output }) => match status::ask(&state_dir, output) {
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
 
 fn run(config: RunConfig) -> ExitCode {
     hardening::close_inherited_on_exec();
-    log_to_stderr(config.log_level);
+    logging::to_stderr(&config.logging);
     end(app::run(config))
 }
 
@@ -40,18 +39,6 @@ fn end(ended: Ended) -> ExitCode {
     }
     // At once: nothing that is still open could be worth the time of whoever waits for the exit code.
     std::process::exit(ended.exit_code)
-}
-
-fn log_to_stderr(level: LogLevel) {
-    let filter = match level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    tracing_subscriber::fmt().with_max_level(filter).with_writer(console::stderr).with_ansi(false).init();
 }
 
 fn fail(complaint: &str) -> ExitCode {

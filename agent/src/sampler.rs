@@ -1,23 +1,25 @@
 //! From the operating system to a [`Sample`]: processor, memory, pressure, disk, network, processes.
 //!
 //! Once an interval, [`Sampler::sample`] reads a handful of files that stay open and turns counters into rates. Where
-//! each figure comes from:
+//! each figure comes from, in short (docs/metrics.md has the long form):
 //!
 //! - **Usage** (`cpu`, `memory`, `disk`) comes from the control group when the group is the sandbox's own (see
-//!   `cgroup::ownership`), and then includes the agent's own few MiB. From a group that others share it would
-//!   be the neighbours' usage too: then it is the sum over the program's process tree.
+//!   `cgroup::ownership`) and the kernel accounts it there; it then includes the agent's own few MiB. From a group that
+//!   others share it would be the neighbours' usage too: then it is the sum over the program's process tree.
 //! - **The limit** is the smallest of what the groups up to the top of the hierarchy allow, what the configuration
 //!   says, the processors the program may run on, and what the host has. `cpu` and `memory` are percent of it.
-//! - **Throttling** is that of the group the program runs in, shared or not. **OOM kills** are counted only in a group
-//!   of its own.
+//! - **Throttling** is that of the group whose quota applies, shared or not. **OOM kills** are counted only in a group
+//!   of the sandbox's own.
 //! - **Pressure** is the group's where version 2 accounts it, otherwise the kernel's.
+//! - **Network** is the namespace's that the program is in.
 //! - **Host** figures come from sysinfo.
 //!
 //! Groups, limits and ownership are looked up again every [`SamplerConfig::limits_interval`], and at once when the
-//! program is another process.
+//! program is another process or a group is gone. What may not be read of the program is read of the agent, beside which
+//! it was started.
 //!
-//! What must never be true: a file that is missing reported as zero, a counter that was reset reported as a jump, or a
-//! line in the log for every sample that lacks something.
+//! What must never be true: a file that is missing reported as zero, a counter that was reset reported as a jump, a
+//! duration by a clock that can be set, or a line in the log for every sample that lacks something.
 
 mod cgroup;
 mod counter;
@@ -25,10 +27,11 @@ mod kept_file;
 mod network;
 mod pressure;
 mod process;
+mod sandbox;
 mod system;
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -38,12 +41,10 @@ use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
 
 use self::cgroup::locate::Groups;
-use self::cgroup::{CpuAccount, CpuReading, DiskAccount, MemoryAccount, limits, ownership};
-use self::counter::Counter;
 use self::kept_file::Scratch;
 use self::network::Network;
-use self::pressure::Pressure;
 use self::process::{ProcessTree, TreeReading, Wanted};
+use self::sandbox::{Sandbox, Seat};
 use self::system::Host;
 
 /// Values of a full sample, requests included: one allocation instead of six.
@@ -102,41 +103,14 @@ pub struct Sampler {
     network: Network,
     tree: ProcessTree,
     sandbox: Sandbox,
+    /// When, and of which program; `None` to look up with the next sample.
     looked_up: Option<(Instant, Option<u32>)>,
-    counters: Counters,
 }
 
 impl std::fmt::Debug for Sampler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sampler").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// The control groups the program is in and what they allow.
-#[derive(Default)]
-struct Sandbox {
-    groups: Groups,
-    cpu: Option<CpuAccount>,
-    memory: Option<MemoryAccount>,
-    disk: Option<DiskAccount>,
-    pressure: Option<Pressure>,
-    owns_cpu: bool,
-    owns_memory: bool,
-    owns_disk: bool,
-    /// Of the groups alone: without one nothing is throttled.
-    cpu_quota: Option<f64>,
-    cpu_limit: Option<f64>,
-    memory_limit: Option<u64>,
-}
-
-#[derive(Default)]
-struct Counters {
-    cpu_ns: Counter,
-    periods: Counter,
-    throttled: Counter,
-    oom_kills: Counter,
-    disk_read: Counter,
-    disk_written: Counter,
 }
 
 impl Sampler {
@@ -150,12 +124,11 @@ impl Sampler {
             .unwrap_or_else(std::process::id);
         Self {
             host: Host::open(&proc),
-            network: Network::open(&proc),
+            network: Network::open(&proc.join(agent.to_string())),
             tree: ProcessTree::new(&proc, agent),
             scratch: Scratch::new(),
             sandbox: Sandbox::default(),
             looked_up: None,
-            counters: Counters::default(),
             agent,
             proc,
             config,
@@ -181,7 +154,12 @@ impl Sampler {
             pressure.record(at, &mut self.scratch, &mut sample);
         }
         self.network.record(at, &mut self.scratch, &mut sample);
-        self.host.record(&mut self.scratch, &mut sample);
+        self.host.record(at, &mut self.scratch, &mut sample);
+        if self.sandbox.has_lost_a_group() {
+            // Soon, and not for every sample: it may be a file that can be opened and never read.
+            let soon = self.config.limits_interval / 10;
+            self.looked_up.take_if(|(when, _)| at.saturating_duration_since(*when) >= soon);
+        }
         sample
     }
 
@@ -190,30 +168,33 @@ impl Sampler {
             self.tree.clear();
             return None;
         };
-        let wanted = Wanted { memory: !self.sandbox.owns_memory, disk: !self.sandbox.owns_disk };
+        let wanted = Wanted { memory: self.sandbox.memory.is_none(), disk: self.sandbox.disk.is_none() };
         self.tree.read(program, at, wanted, &mut self.scratch)
     }
 
     fn record_cpu(&mut self, tree: Option<&TreeReading>, at: Instant, sample: &mut Sample) {
-        let scratch = &mut self.scratch;
-        let reading = self.sandbox.cpu.as_mut().map_or_else(CpuReading::default, |account| account.read(scratch));
-        let own = self.counters.cpu_ns.per_second(reading.usage_ns, at).map(|ns_per_second| ns_per_second / 1e9);
-        let cores = if self.sandbox.owns_cpu { own } else { tree.and_then(|tree| tree.cpu_cores) };
+        let mut cores = tree.and_then(|tree| tree.cpu_cores);
+        if let Some(cpu) = &mut self.sandbox.cpu {
+            let reading = cpu.account.read(&mut self.scratch);
+            if cpu.owns_usage() {
+                cores = cpu.usage_ns.per_second(reading.usage_ns, at).map(|ns_per_second| ns_per_second / 1e9);
+            }
+            let periods = cpu.periods.added(reading.periods, at);
+            let throttled = cpu.throttled.added(reading.throttled_periods, at);
+            if let (Some(periods), Some(throttled)) = (periods, throttled) {
+                // No period passes while nothing runs.
+                let share = if periods == 0 { 0.0 } else { throttled as f64 / periods as f64 };
+                sample.set(Metric::CpuThrottled, (share * 100.0).min(100.0));
+            }
+        }
         if let Some(cores) = cores {
             sample.set(Metric::CpuUsage, cores);
         }
-        if let Some(limit) = self.sandbox.cpu_limit {
+        if let Some(limit) = self.sandbox.limits.cpu_cores {
             sample.set(Metric::CpuLimit, limit);
             if let Some(cores) = cores {
                 sample.set(Metric::Cpu, cores / limit * 100.0);
             }
-        }
-        let periods = self.counters.periods.added(reading.periods, at);
-        let throttled = self.counters.throttled.added(reading.throttled_periods, at);
-        if let (Some(periods), Some(throttled), Some(_)) = (periods, throttled, self.sandbox.cpu_quota) {
-            // No period passes while nothing runs.
-            let share = if periods == 0 { 0.0 } else { throttled as f64 / periods as f64 };
-            sample.set(Metric::CpuThrottled, (share * 100.0).min(100.0));
         }
         if let Some(tree) = tree {
             sample.set(Metric::Processes, tree.processes as f64);
@@ -222,19 +203,24 @@ impl Sampler {
                 sample.set(Metric::FileDescriptors, descriptors as f64);
             }
         }
+        if let Some(tasks) = self.sandbox.limits.tasks {
+            sample.set(Metric::ThreadsLimit, tasks as f64);
+        }
     }
 
     fn record_memory(&mut self, tree: Option<&TreeReading>, at: Instant, sample: &mut Sample) {
-        let scratch = &mut self.scratch;
         let (working_set, rss) = match &mut self.sandbox.memory {
-            Some(account) if self.sandbox.owns_memory => {
-                let reading = account.read(scratch);
-                if let Some(kills) = self.counters.oom_kills.added(reading.oom_kills, at) {
+            Some(memory) => {
+                let reading = memory.account.read(&mut self.scratch);
+                if let Some(kills) = memory.oom_kills.added(reading.oom_kills, at) {
                     sample.set(Metric::OomKills, kills as f64);
+                }
+                if let Some(bytes) = reading.swap {
+                    sample.set(Metric::MemorySwap, bytes as f64);
                 }
                 (reading.working_set, reading.rss)
             }
-            _ => (tree.and_then(|tree| tree.working_set_bytes), tree.and_then(|tree| tree.rss_bytes)),
+            None => (tree.and_then(|tree| tree.working_set_bytes), tree.and_then(|tree| tree.rss_bytes)),
         };
         if let Some(bytes) = working_set {
             sample.set(Metric::MemoryWorkingSet, bytes as f64);
@@ -242,7 +228,7 @@ impl Sampler {
         if let Some(bytes) = rss {
             sample.set(Metric::MemoryRss, bytes as f64);
         }
-        if let Some(limit) = self.sandbox.memory_limit {
+        if let Some(limit) = self.sandbox.limits.memory_bytes {
             sample.set(Metric::MemoryLimit, limit as f64);
             if let Some(bytes) = working_set {
                 sample.set(Metric::Memory, bytes as f64 / limit as f64 * 100.0);
@@ -251,13 +237,12 @@ impl Sampler {
     }
 
     fn record_disk(&mut self, tree: Option<&TreeReading>, at: Instant, sample: &mut Sample) {
-        let scratch = &mut self.scratch;
         let (read, write) = match &mut self.sandbox.disk {
-            Some(account) if self.sandbox.owns_disk => {
-                let (read, written) = account.read(scratch).unzip();
-                (self.counters.disk_read.per_second(read, at), self.counters.disk_written.per_second(written, at))
+            Some(disk) => {
+                let (read, written) = disk.account.read(&mut self.scratch).unzip();
+                (disk.read.per_second(read, at), disk.written.per_second(written, at))
             }
-            _ => (tree.and_then(|tree| tree.disk_read_per_second), tree.and_then(|tree| tree.disk_write_per_second)),
+            None => (tree.and_then(|tree| tree.disk_read_per_second), tree.and_then(|tree| tree.disk_write_per_second)),
         };
         if let Some(rate) = read {
             sample.set(Metric::DiskRead, rate);
@@ -267,58 +252,21 @@ impl Sampler {
         }
     }
 
-    /// Finds groups, limits and ownership of the program, or of the agent while there is none.
+    /// Finds groups, limits, ownership and network of the program, or of the agent while there is none.
     fn look_up(&mut self, program: Option<u32>) {
-        let process = self.proc.join(program.unwrap_or(self.agent).to_string());
+        let agent = self.proc.join(self.agent.to_string());
+        let program = program.map(|program| self.proc.join(program.to_string()));
         let scratch = &mut self.scratch;
-        let groups = Groups::of(&process, &self.config.root, scratch);
-        if self.sandbox.groups == groups && self.sandbox.pressure.is_some() {
-            self.sandbox.reopen();
-        } else {
-            self.sandbox = Sandbox::open(groups, &self.proc);
-            // Another group's counters have nothing to do with those before.
-            self.counters = Counters::default();
-        }
-        let sandbox = &mut self.sandbox;
-        let (proc, agent) = (&self.proc, self.agent);
-        let mut owns = |group: &Option<_>| group.as_ref().is_some_and(|g| ownership::is_own(g, proc, agent, scratch));
-        sandbox.owns_cpu = owns(&sandbox.groups.usage);
-        sandbox.owns_memory = owns(&sandbox.groups.memory);
-        sandbox.owns_disk = owns(&sandbox.groups.disk);
-
-        sandbox.cpu_quota = sandbox.groups.bandwidth.as_ref().and_then(|group| limits::cpu_cores(group, scratch));
-        let configured = self.config.cpu_limit_cores.filter(|cores| cores.is_finite() && *cores > 0.0);
-        let allowed = limits::allowed_processors(&process, scratch);
-        sandbox.cpu_limit =
-            [sandbox.cpu_quota, configured, allowed, self.host.cores()].into_iter().flatten().reduce(f64::min);
-
-        let memory = sandbox.groups.memory.as_ref().and_then(|group| limits::memory_bytes(group, scratch));
-        let configured = self.config.memory_limit_bytes.filter(|bytes| *bytes > 0);
-        sandbox.memory_limit = [memory, configured, self.host.memory_bytes()].into_iter().flatten().min();
-    }
-}
-
-impl Sandbox {
-    fn open(groups: Groups, proc: &Path) -> Self {
-        let pressure = match &groups.pressure {
-            Some(group) if group.dir.join("cpu.pressure").exists() => Pressure::of_cgroup(&group.dir),
-            _ => Pressure::of_kernel(proc),
-        };
-        Self {
-            cpu: groups.usage.as_ref().map(|usage| CpuAccount::open(usage, groups.bandwidth.as_ref())),
-            memory: groups.memory.as_ref().map(MemoryAccount::open),
-            disk: groups.disk.as_ref().map(DiskAccount::open),
-            pressure: Some(pressure),
-            groups,
-            ..Self::default()
-        }
-    }
-
-    fn reopen(&mut self) {
-        self.cpu.iter_mut().for_each(CpuAccount::reopen);
-        self.memory.iter_mut().for_each(MemoryAccount::reopen);
-        self.disk.iter_mut().for_each(DiskAccount::reopen);
-        self.pressure.iter_mut().for_each(Pressure::reopen);
+        let of_program =
+            program.and_then(|process| Some((Groups::of(&process, &self.config.root, scratch)?, process)));
+        let (groups, process) = of_program.unwrap_or_else(|| {
+            let groups = Groups::of(&agent, &self.config.root, scratch).unwrap_or_default();
+            (groups, agent)
+        });
+        let seat =
+            Seat { config: &self.config, proc: &self.proc, agent: self.agent, process: &process, host: &self.host };
+        self.sandbox.look_up(groups, &seat, scratch);
+        self.network.follow(&process);
     }
 }
 

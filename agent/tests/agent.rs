@@ -17,6 +17,8 @@ mod flush;
 mod injection;
 #[path = "agent/observed.rs"]
 mod observed;
+#[path = "agent/pace.rs"]
+mod pace;
 #[path = "agent/plane.rs"]
 mod plane;
 #[path = "agent/probes.rs"]
@@ -31,5 +33,7 @@ mod sandbox;
 mod secrecy;
 #[path = "agent/start.rs"]
 mod start;
+#[path = "agent/storm.rs"]
+mod storm;
 #[path = "agent/supervision.rs"]
 mod supervision;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use outrigger_bench::bare_endpoint;
+use outrigger_bench::{bare_endpoint, logs};
 
 /// Measures what Outrigger promises, beside its peers and the limits of this machine
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Injection,
     /// Memory, processor, threads and size of an agent
     Agent,
+    /// The agent's reverse proxy beside nginx
+    Proxy,
     /// A bad value that is tried on a tenth of fifty real agents, and goes back
     Canary,
     /// Thousands of agents on one control plane
@@ -42,11 +44,20 @@ pub(crate) enum Command {
     Push,
     /// A durable write
     Store,
+    /// Bytes a sample of history, beside VictoriaMetrics and Prometheus, and how fast it is read
+    History,
     /// A data key replaced under 100,000 secrets
     Keys,
     /// A batch to a frame and back
     Codec,
+    /// A line of a program to whoever follows
+    Logs,
+    /// A program that writes 100 MB a second, and what its agent does meanwhile
+    LogStorm,
     /// A QUIC endpoint with nothing behind it, for comparison
     #[command(name = bare_endpoint::COMMAND, hide = true)]
     BareEndpoint { directory: PathBuf },
+    /// The program whose lines are followed
+    #[command(name = logs::COMMAND, hide = true)]
+    WriteLines,
 }

@@ -8,7 +8,10 @@ use outrigger_bench::machine::Machine;
 use outrigger_bench::programs::Programs;
 use outrigger_bench::report::Report;
 use outrigger_bench::stage::Stage;
-use outrigger_bench::{agent, bare_endpoint, canary, codec, fleet, injection, keys, policy, push, reaction, store};
+use outrigger_bench::{
+    agent, bare_endpoint, canary, codec, fleet, history_file, injection, keys, log_storm, logs, policy, proxy, push,
+    reaction, store,
+};
 use tokio::task::spawn_blocking;
 
 use crate::cli::{Cli, Command};
@@ -17,6 +20,10 @@ use crate::cli::{Cli, Command};
 pub(crate) async fn run(cli: Cli) -> Result<bool> {
     if let Command::BareEndpoint { directory } = &cli.command {
         bare_endpoint::serve(directory).await?;
+        return Ok(true);
+    }
+    if cli.command == Command::WriteLines {
+        spawn_blocking(logs::write_lines).await.context("the writer was cut off")??;
         return Ok(true);
     }
     let programs = Programs::ready().await?;
@@ -66,10 +73,25 @@ impl Run<'_> {
             let figures = agent::measure(&self.programs, self.directory).await;
             self.keep("agent", figures);
         }
+        if wanted(Command::Proxy) {
+            progress("proxy");
+            let figures = proxy::measure(&self.programs, self.directory).await;
+            self.keep("proxy", figures);
+        }
         if wanted(Command::Canary) {
             progress("canary");
             let figures = canary::measure(&self.programs, self.directory).await;
             self.keep("canary", figures);
+        }
+        if wanted(Command::Logs) {
+            progress("logs");
+            let figures = logs::measure(&self.programs, self.directory).await;
+            self.keep("logs", figures);
+        }
+        if wanted(Command::LogStorm) {
+            progress("log storm");
+            let figures = log_storm::measure(&self.programs, self.directory).await;
+            self.keep("log storm", figures);
         }
         if wanted(Command::Policy) {
             self.keep_blocking("policy", policy::measure).await;
@@ -81,6 +103,11 @@ impl Run<'_> {
             progress("store");
             let figures = store::measure(self.directory).await;
             self.keep("store", figures);
+        }
+        if wanted(Command::History) {
+            progress("history");
+            let figures = history_file::measure(self.directory).await;
+            self.keep("history", figures);
         }
         if wanted(Command::Keys) {
             progress("keys");

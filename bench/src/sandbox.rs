@@ -49,12 +49,18 @@ impl Sandbox {
         &self.control_plane.api
     }
 
+    /// A path below the deployment.
+    #[must_use]
+    pub fn path(&self, rest: &str) -> String {
+        format!("/api/deployments/{}{rest}", self.deployment)
+    }
+
     /// What the API says below the deployment.
     ///
     /// # Errors
     /// The API refuses.
     pub async fn get(&self, rest: &str) -> Result<Value> {
-        self.api().get(&format!("/api/deployments/{}{rest}", self.deployment)).await
+        self.api().get(&self.path(rest)).await
     }
 
     /// Sets a variable, and returns the generation.

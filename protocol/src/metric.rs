@@ -4,7 +4,13 @@
 //! agent may be newer than its control plane.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
+
+/// How far apart samples may be. More often costs more than it tells; more seldom, what an agent says is no longer about
+/// the moment in which it is decided on.
+pub const SAMPLE_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +113,8 @@ metrics! {
     MemoryLimit = 13, "memory_limit_bytes", Bytes;
     /// OOM kills since the previous sample.
     OomKills = 14, "oom_kills", Count;
+    /// Pages of the sandbox that were written out to swap.
+    MemorySwap = 15, "memory_swap_bytes", Bytes;
     /// Pressure stall, share of wall time since the previous sample in which some or all tasks waited.
     PressureCpuSome = 20, "pressure_cpu_some", Percent;
     PressureCpuFull = 21, "pressure_cpu_full", Percent;
@@ -118,6 +126,8 @@ metrics! {
     Processes = 30, "processes", Count;
     Threads = 31, "threads", Count;
     FileDescriptors = 32, "file_descriptors", Count;
+    /// Threads of all processes together that the sandbox may have.
+    ThreadsLimit = 33, "threads_limit", Count;
     DiskRead = 40, "disk_read", BytesPerSecond;
     DiskWrite = 41, "disk_write", BytesPerSecond;
     NetworkReceive = 42, "network_receive", BytesPerSecond;

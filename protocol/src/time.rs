@@ -44,10 +44,36 @@ impl UnixMillis {
     }
 }
 
+/// 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can write.
+const LAST_WRITTEN: u64 = 253_402_300_799_999;
+const DAY: u64 = 86_400_000;
+
+/// RFC 3339 in UTC with milliseconds, `2026-01-31T12:00:00.250Z`. What lies beyond the year 9999 is written as its
+/// milliseconds.
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ms", self.0)
+        if self.0 > LAST_WRITTEN {
+            return write!(f, "{} ms", self.0);
+        }
+        let (year, month, day) = civil(self.0 / DAY);
+        let (seconds, millis) = (self.0 % DAY / 1_000, self.0 % 1_000);
+        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }
+}
+
+/// Year, month and day of a day counted from 1970-01-01. Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+/// `civil_from_days`: years begin in March, so that the leap day is the last one.
+const fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400;
+    (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
 /// Units of a duration and their milliseconds, the largest first.
@@ -77,6 +103,22 @@ pub fn write_duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_written_as_rfc_3339_has_it() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (1_709_251_200_000, "2024-03-01T00:00:00.000Z"),
+            (1_795_296_899_012, "2026-11-21T21:34:59.012Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (LAST_WRITTEN, "9999-12-31T23:59:59.999Z"),
+            (LAST_WRITTEN + 1, "253402300800000 ms"),
+        ] {
+            assert_eq!(UnixMillis(millis).to_string(), text);
+        }
+    }
 
     #[test]
     fn durations_read_back_as_they_were_written() {

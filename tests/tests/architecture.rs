@@ -51,8 +51,10 @@ fn protocol_depends_on_no_crate_of_the_workspace() {
 }
 
 #[test]
-fn the_agent_reaches_protocol_and_nothing_else() {
-    assert_eq!(Workspace::read().reach("outrigger-agent"), BTreeSet::from(["outrigger-protocol".to_owned()]));
+fn the_agent_reaches_protocol_and_logging_and_nothing_else() {
+    let shared = BTreeSet::from(["outrigger-logging".to_owned(), "outrigger-protocol".to_owned()]);
+    assert_eq!(Workspace::read().reach("outrigger-agent"), shared);
+    assert_eq!(Workspace::read().reach("outrigger-logging"), BTreeSet::from(["outrigger-protocol".to_owned()]));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use outrigger_tests::{Server, ServerOptions, Workplace, command_lines, eventually, test_program};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CANARY: &str = "canary-7f3a9c1e5b8d2046";
 const SECOND_CANARY: &str = "canary-d41f6a8e0c5b9273";
@@ -29,8 +29,32 @@ fn has_canary(bytes: &[u8]) -> bool {
 
 #[tokio::test]
 async fn a_secret_is_in_the_program_and_nowhere_else() -> Result<()> {
+    goes_through_everything(&["--log-format", "text"]).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_log_of_json_tells_everything_and_no_secret() -> Result<()> {
+    let log = goes_through_everything(&["--log-format", "json", "--log-level", "trace"]).await?;
+    let mut requests = 0;
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?;
+        for field in ["timestamp", "level", "target", "message"] {
+            assert!(line[field].is_string(), "no {field} in {line}");
+        }
+        let time = line["timestamp"].as_str().unwrap_or_default();
+        assert!(time.len() == 24 && time.ends_with('Z'), "not RFC 3339 with milliseconds: {time}");
+        let request = line["spans"].as_array().into_iter().flatten().find(|span| span["name"] == "request");
+        requests += usize::from(request.is_some_and(|span| span["fields"]["request_id"].is_string()));
+    }
+    assert!(requests > 10, "requests are told of with their ids");
+    Ok(())
+}
+
+/// Has the canaries go through everything, looks for them everywhere, and answers the log.
+async fn goes_through_everything(arguments: &[&str]) -> Result<String> {
     let workplace = Workplace::new()?;
-    let server = Server::start(&workplace, &ServerOptions::default()).await?;
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let server = Server::start(&workplace, &ServerOptions { arguments, ..ServerOptions::default() }).await?;
     let api = server.api();
     let variables = json!([{ "key": "API_KEY", "value": CANARY, "isEncrypted": true, "isRequired": true }]);
     let (project, environment) = api.project_with(variables).await?;
@@ -91,11 +115,13 @@ async fn a_secret_is_in_the_program_and_nowhere_else() -> Result<()> {
     let mut found = Vec::new();
     files_with_canary(workplace.path(), &mut found)?;
     assert_eq!(found, Vec::<String>::new(), "files with the secret in clear");
-    assert!(!has_canary(server.log().as_bytes()), "the log shows the secret");
+    let log = server.log();
+    assert!(!has_canary(log.as_bytes()), "the log shows the secret");
 
     api.post(&format!("/api/deployments/{deployment}/stop"), json!({})).await?;
     let status = format!("/api/deployments/{deployment}/status");
     eventually("it is stopped", || async { Ok((api.get(&status).await?["status"] == "STOPPED").then_some(())) })
         .await?;
-    server.terminate().await
+    server.terminate().await?;
+    Ok(log)
 }

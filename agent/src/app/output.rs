@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outrigger_protocol::log::{Level, LogStream};
-use outrigger_protocol::time::UnixMillis;
 use rustix::stdio::{stderr, stdout};
 use rustix::termios::isatty;
 use tokio::io::AsyncRead;
@@ -15,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::known::KnownSecrets;
+use crate::clock::SteadyClock;
 use crate::config::{PtyMode, RunConfig};
 use crate::console::Console;
 use crate::environment::Prepared;
@@ -59,13 +59,14 @@ pub(super) struct Output {
     readers: JoinSet<()>,
     known: KnownSecrets,
     console: Option<Console>,
+    clock: SteadyClock,
     forward: bool,
     mask: bool,
 }
 
 impl Output {
     /// `forward`: whether there are to be log lines. `mask`: whether what is passed on is masked too.
-    pub(super) fn new(forward: bool, mask: bool) -> Self {
+    pub(super) fn new(forward: bool, mask: bool, clock: SteadyClock) -> Self {
         let pipeline = LogPipeline::new(LogLimits::default(), Arc::new(SecretSet::empty()));
         Self {
             pipeline: Arc::new(Mutex::new(pipeline)),
@@ -73,6 +74,7 @@ impl Output {
             readers: JoinSet::new(),
             known: KnownSecrets::default(),
             console: None,
+            clock,
             forward,
             mask,
         }
@@ -139,10 +141,11 @@ impl Output {
         let mirror: Option<Mirror> =
             mirror.inspect_err(|error: &io::Error| tracing::debug!(%error, ?stream, "output is not passed on")).ok();
         let passage = mirror.map(if self.mask { Passage::masked } else { Passage::plain });
-        let (pipeline, arrived, forward) = (Arc::clone(&self.pipeline), Arc::clone(&self.arrived), self.forward);
+        let (pipeline, arrived) = (Arc::clone(&self.pipeline), Arc::clone(&self.arrived));
+        let (forward, clock) = (self.forward, self.clock);
         self.readers.spawn(async move {
             let tap = Tap { pipeline: &pipeline, arrived: &arrived, forward };
-            capture(stream, reader, passage, &tap, UnixMillis::now).await;
+            capture(stream, reader, passage, &tap, || clock.now()).await;
         });
     }
 
@@ -160,7 +163,7 @@ impl Output {
 
     /// The agent's own words about the program.
     pub(super) fn note(&self, level: Level, message: &str) {
-        self.pipeline.lock().unwrap_or_else(PoisonError::into_inner).note(level, message, UnixMillis::now());
+        self.pipeline.lock().unwrap_or_else(PoisonError::into_inner).note(level, message, self.clock.now());
         self.arrived.notify_one();
     }
 

@@ -76,7 +76,7 @@ impl Shell {
         Self {
             lifecycle: Lifecycle::new(rules, Terms::unknown(config.bake_time)),
             supervisor,
-            output: Output::new(config.forward_logs, config.mask_output),
+            output: Output::new(config.forward_logs, config.mask_output, link.clock()),
             probes: Probes::new(Instant::now()),
             program: ProgramState::Waiting,
             link,

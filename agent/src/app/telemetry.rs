@@ -3,25 +3,24 @@
 use std::time::{Duration, Instant};
 
 use outrigger_protocol::log::LogStream;
-use outrigger_protocol::time::UnixMillis;
+use outrigger_protocol::metric::SAMPLE_INTERVALS;
 use tokio::sync::oneshot;
 
-use crate::config::RunConfig;
+use crate::config::{ProxyConfig, RunConfig};
 use crate::environment::Hint;
 use crate::logs::LogRecords;
 use crate::requests::RequestMeter;
 use crate::requests::mapping::Mapping;
-use crate::requests::proxy::{Proxy, ProxyError, ProxyLimits};
+use crate::requests::proxy::{Proxy, ProxyError};
 use crate::requests::scrape::Scraper;
 use crate::requests::statsd::{Statsd, StatsdError};
 use crate::sampler::{ProgramPid, Sampler, SamplerConfig};
 use crate::session::Link;
+use crate::spool::Reading;
 use crate::status::{ScrapeStatus, StatsdStatus};
 
 /// Until the control plane says otherwise.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
-/// A control plane that asks for an interval outside of these gets the nearest.
-const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TelemetryError {
@@ -67,8 +66,8 @@ impl Telemetry {
             statsd: None,
             program_spoke: false,
         };
-        if let Some(route) = config.proxy {
-            let proxy = Proxy::bind(route.listen, route.upstream, ProxyLimits::default()).await?;
+        if let Some(ProxyConfig { route, limits }) = config.proxy.clone() {
+            let proxy = Proxy::bind(route, limits).await?;
             telemetry.requests = Some(proxy.meter());
             let (stop, stopped) = oneshot::channel();
             telemetry.stop_proxy = Some(stop);
@@ -93,10 +92,12 @@ impl Telemetry {
 
     /// How often to sample, as the control plane says.
     pub(super) fn set_interval(&mut self, interval: Duration, now: Instant) {
-        let interval = interval.clamp(INTERVALS.0, INTERVALS.1);
+        // One that is out of bounds is answered with the nearest.
+        let interval = interval.clamp(*SAMPLE_INTERVALS.start(), *SAMPLE_INTERVALS.end());
         if !self.is_fixed && interval != self.interval {
             self.interval = interval;
-            self.due = now + interval;
+            // Sooner at once, later from the next sample on: no change, however often it comes, puts off what is due.
+            self.due = self.due.min(now + interval);
             self.announce();
         }
     }
@@ -136,7 +137,7 @@ impl Telemetry {
     /// Takes a sample and hands it to the spool, which sends it at once: a decision waits for it.
     pub(super) fn sample(&mut self, link: &Link, now: Instant) {
         let sampler = self.sampler.get_or_insert_with(|| Sampler::new(SamplerConfig::new(self.pid.clone())));
-        let mut sample = sampler.sample(UnixMillis::now(), now);
+        let mut sample = sampler.sample(link.clock().now(), now);
         let elapsed = now.saturating_duration_since(self.last);
         if let Some(requests) = &self.requests {
             requests.take(elapsed, &mut sample);
@@ -147,7 +148,7 @@ impl Telemetry {
         if let Some(statsd) = &self.statsd {
             statsd.take(elapsed, now, &mut sample);
         }
-        link.push_sample(sample);
+        link.push_sample(Reading { sample, covers: elapsed });
         self.last = now;
         // On the beat; beats that were missed (a stopped agent, a suspended machine) are not made up for.
         self.due += self.interval;

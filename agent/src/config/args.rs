@@ -1,20 +1,24 @@
 //! The command line as it is written. Nothing outside of [`super`] sees these types.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use outrigger_protocol::metric::SAMPLE_INTERVALS;
 
 use super::exec::{self, ExecArgs};
+use super::logging::LoggingArgs;
 use super::observed::ObservedArgs;
-use super::{Assignment, ProxyRoute, duration};
+use super::proxy::ProxyArgs;
+use super::{Assignment, bytes, duration};
 use crate::environment::Inherit;
+use crate::spool;
 use crate::supervisor::RestartPolicy;
 
-/// More often costs more than it tells; more seldom is no observation.
-const SAMPLE_INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+/// Some exporters take long to answer, and what they tell of changes seldom.
+const SCRAPE_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// Runs a program with the environment that its control plane holds for it, and keeps both informed.
 #[derive(Debug, Parser)]
@@ -144,14 +148,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "GROUP", help_heading = "Program")]
     pub group: Option<String>,
 
-    /// Measure requests: listen on LISTEN and pass every request on to UPSTREAM.
-    #[arg(long, value_name = "LISTEN=UPSTREAM", help_heading = "Observation")]
-    pub proxy: Option<ProxyRoute>,
+    #[command(flatten)]
+    pub proxy: ProxyArgs,
 
     #[command(flatten)]
     pub observed: ObservedArgs,
 
-    /// How often to sample. [default: what the control plane says]
+    /// How often to sample, 100ms to 60s. [default: what the control plane says]
     #[arg(long, value_name = "TIME", value_parser = sample_interval, help_heading = "Observation")]
     pub sample_interval: Option<Duration>,
 
@@ -167,6 +170,12 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Observation")]
     pub no_logs: bool,
 
+    /// Memory for samples and log lines that the control plane has not confirmed, at most; half of it for each. Taken only
+    /// while it is needed. When it is full, neighbouring samples are folded into one, the oldest first, and the oldest
+    /// lines are dropped and counted. 256KiB to 64MiB.
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = spool_bytes, help_heading = "Observation")]
+    pub spool_bytes: usize,
+
     /// Mask secrets in what the program writes to the agent's own stdout and stderr as well, and not in the forwarded log
     /// lines alone.
     #[arg(long, help_heading = "Observation")]
@@ -178,10 +187,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = PtyMode::Auto, help_heading = "Program")]
     pub pty: PtyMode,
 
-    /// How much the agent itself says on stderr.
-    #[arg(long, value_name = "LEVEL", value_enum, env = "OUTRIGGER_LOG_LEVEL", default_value_t = LogLevel::Warn)]
-    #[arg(help_heading = "Observation")]
-    pub log_level: LogLevel,
+    #[command(flatten)]
+    pub logging: LoggingArgs,
 
     /// The program and its arguments, after `--`.
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -202,17 +209,6 @@ pub(crate) struct StatusArgs {
 pub enum Output {
     Table,
     Json,
-}
-
-/// How much the agent says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// Whether the program gets a terminal of its own.
@@ -265,9 +261,26 @@ pub(super) fn host_port(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn sample_interval(text: &str) -> Result<Duration, String> {
+    within(&SAMPLE_INTERVALS, text)
+}
+
+pub(super) fn scrape_interval(text: &str) -> Result<Duration, String> {
+    within(&SCRAPE_INTERVALS, text)
+}
+
+fn within(sensible: &RangeInclusive<Duration>, text: &str) -> Result<Duration, String> {
     let interval = duration::parse(text).map_err(|error| error.to_string())?;
-    let sensible = SAMPLE_INTERVALS.0..=SAMPLE_INTERVALS.1;
-    if sensible.contains(&interval) { Ok(interval) } else { Err("expected 100ms to 1h".to_owned()) }
+    if sensible.contains(&interval) {
+        Ok(interval)
+    } else {
+        Err(format!("expected {} to {}", duration::display(*sensible.start()), duration::display(*sensible.end())))
+    }
+}
+
+fn spool_bytes(text: &str) -> Result<usize, String> {
+    let bytes = bytes::parse(text).map_err(|error| error.to_string())?;
+    let sensible = spool::BYTES.0..=spool::BYTES.1;
+    if sensible.contains(&bytes) { Ok(bytes) } else { Err("expected 256KiB to 64MiB".to_owned()) }
 }
 
 impl std::str::FromStr for Assignment {
@@ -279,17 +292,5 @@ impl std::str::FromStr for Assignment {
             return Err("expected KEY=VALUE without NUL bytes".to_owned());
         }
         Ok(Self { name: name.to_owned(), value: value.to_owned() })
-    }
-}
-
-impl std::str::FromStr for ProxyRoute {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (listen, upstream) = text.split_once('=').ok_or("expected LISTEN=UPSTREAM")?;
-        let address = |side: &str, text: &str| {
-            text.parse::<SocketAddr>().map_err(|_| format!("{side} `{text}` is not an IP address and port"))
-        };
-        Ok(Self { listen: address("LISTEN", listen)?, upstream: address("UPSTREAM", upstream)? })
     }
 }

@@ -12,7 +12,8 @@ use outrigger_protocol::transport::parse_fingerprint;
 use rustix::process::Rlimit;
 use zeroize::Zeroizing;
 
-use super::args::{InheritArg, LogLevel, host_port};
+use super::args::{InheritArg, host_port};
+use super::logging::{Logging, LoggingArgs};
 use super::{Assignment, ConfigError, absolute_variable, duration};
 use crate::environment::Inheritance;
 use crate::hardening::{API_TOKEN_VARIABLE, Startup};
@@ -101,9 +102,8 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Environment")]
     env: Vec<Assignment>,
 
-    /// How much the agent itself says on stderr.
-    #[arg(long, value_name = "LEVEL", value_enum, env = "OUTRIGGER_LOG_LEVEL", default_value_t = LogLevel::Warn)]
-    log_level: LogLevel,
+    #[command(flatten)]
+    logging: LoggingArgs,
 
     /// The command and its arguments, after `--`.
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -126,7 +126,7 @@ pub struct ExecConfig {
     pub start_timeout: Duration,
     pub inheritance: Inheritance,
     pub assignments: Vec<Assignment>,
-    pub log_level: LogLevel,
+    pub logging: Logging,
     /// Never empty.
     pub command: Vec<OsString>,
     /// Core limit of the command: what the agent itself was started with.
@@ -189,7 +189,7 @@ pub(super) fn compile(args: ExecArgs, startup: Startup) -> Result<ExecConfig, Co
         start_timeout: args.start_timeout,
         inheritance: Inheritance { mode: args.inherit_env.into(), also: args.allow_env },
         assignments: args.env,
-        log_level: args.log_level,
+        logging: args.logging.into(),
         command: args.command,
         core_limit: startup.core_limit,
     })

@@ -6,7 +6,7 @@ use clap::Args;
 use outrigger_protocol::limits::METRIC_RULES;
 use outrigger_protocol::rule::Rule;
 
-use super::args::sample_interval;
+use super::args::scrape_interval;
 use crate::requests::scrape::{ScrapeConfig, ScrapeUrl};
 use crate::requests::statsd::StatsdAddress;
 
@@ -19,7 +19,7 @@ pub(super) struct ObservedArgs {
     scrape: Option<ScrapeUrl>,
 
     /// At least so long from one reading of --scrape to the next. [default: with every sample]
-    #[arg(long, value_name = "TIME", value_parser = sample_interval, requires = "scrape", help_heading = "Observation")]
+    #[arg(long, value_name = "TIME", value_parser = scrape_interval, requires = "scrape", help_heading = "Observation")]
     scrape_interval: Option<Duration>,
 
     /// Let --scrape name another machine.

@@ -15,6 +15,10 @@ use super::pipeline::LogPipeline;
 /// What one read takes: a quarter of a pipe.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// Chunks after which everybody else has a turn: a pipe that is filled as fast as it is read is always ready, and the one
+/// thread has heartbeats to send.
+const CHUNKS_AT_A_TIME: u32 = 4;
+
 /// How long what may be the beginning of a secret is held back from the agent's own output when nothing follows it: not
 /// felt by whoever waits for a prompt, and long for a program in the middle of a write.
 const HOLD: Duration = Duration::from_millis(20);
@@ -52,7 +56,7 @@ impl Tap<'_> {
 /// Reads a stream of the program to its end: into the pipeline, and along the `passage` to the agent's own output.
 ///
 /// A passage whose reader is slow slows the program down, as it would have without the agent. One whose reader is gone
-/// is given up, and the log goes on.
+/// is given up, and the log goes on. Nothing else slows the program down, unless it writes faster than this can read.
 pub async fn capture(
     stream: LogStream,
     mut reader: impl AsyncRead + Unpin,
@@ -61,7 +65,12 @@ pub async fn capture(
     clock: impl Fn() -> UnixMillis,
 ) {
     let mut buffer = Zeroizing::new(vec![0; CHUNK_BYTES]);
+    let mut chunks = 0;
     loop {
+        chunks = (chunks + 1) % CHUNKS_AT_A_TIME;
+        if chunks == 0 {
+            tokio::task::yield_now().await;
+        }
         let patience = passage.as_ref().filter(|passage| passage.is_holding()).map(|_| HOLD);
         let passed = match within(patience, reader.read(&mut buffer)).await {
             Some(Ok(0)) => break,

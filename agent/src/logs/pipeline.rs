@@ -11,7 +11,7 @@ use super::level;
 use super::lines::{LineSplitter, to_text};
 use super::mask::{Masker, SecretSet};
 use super::plain::PlainText;
-use super::rate::{TokenBucket, take};
+use super::rate::{Gate, TokenBucket};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLimits {
@@ -70,13 +70,26 @@ struct Stream {
     plain: PlainText,
     masker: Masker,
     lines: LineSplitter,
+    place: Place,
+}
+
+/// Where in a line the stream is. A line's end is one for every machine: there each of them begins anew, so that what is
+/// dropped as a whole need not pass through them. That is what makes a storm cheap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    /// In a line that was let through.
+    Within,
+    /// In a line that was let through and is as long as lines may be.
+    Beyond,
+    /// In a line that is dropped.
+    Dropped,
 }
 
 /// Where lines become records.
 #[derive(Debug)]
 struct Outlet {
-    lines: TokenBucket,
-    bytes: TokenBucket,
+    gate: Gate,
     pending: VecDeque<LogRecord>,
     pending_bytes: usize,
     max_pending_bytes: usize,
@@ -93,13 +106,16 @@ impl LogPipeline {
             plain: PlainText::default(),
             masker: Masker::new(Arc::clone(&secrets)),
             lines: LineSplitter::new(LOG_LINE_BYTES),
+            place: Place::Start,
         };
         Self {
             stdout: stream(),
             stderr: stream(),
             outlet: Outlet {
-                lines: TokenBucket::new(limits.lines_per_second, limits.lines_burst),
-                bytes: TokenBucket::new(limits.bytes_per_second, limits.bytes_burst),
+                gate: Gate::new(
+                    TokenBucket::new(limits.lines_per_second, limits.lines_burst),
+                    TokenBucket::new(limits.bytes_per_second, limits.bytes_burst),
+                ),
                 pending: VecDeque::new(),
                 pending_bytes: 0,
                 max_pending_bytes: limits.pending_bytes,
@@ -122,9 +138,28 @@ impl LogPipeline {
                 return String::from_utf8_lossy(chunk).lines().for_each(|line| self.note(level, line, now));
             }
         };
-        source.plain.feed(chunk, plain);
-        source.masker.feed(plain, masked);
-        source.lines.feed(masked, |line, truncated| outlet.line(stream, line, truncated, now));
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            if source.place == Place::Start && outlet.gate.is_closed(now) {
+                outlet.drop_lines(rest.iter().filter(|byte| **byte == b'\n').count() as u64);
+                source.place = if rest.ends_with(b"\n") { Place::Start } else { Place::Dropped };
+                break;
+            }
+            let (part, ends) = first_line(rest);
+            rest = &rest[part.len()..];
+            match source.place {
+                Place::Start | Place::Within => source.pass(part, stream, outlet, plain, masked, now),
+                Place::Beyond if ends => source.pass(b"\n", stream, outlet, plain, masked, now),
+                Place::Dropped if ends => outlet.drop_lines(1),
+                Place::Beyond | Place::Dropped => {}
+            }
+            source.place = match source.place {
+                _ if ends => Place::Start,
+                Place::Dropped => Place::Dropped,
+                _ if source.lines.is_cut() => Place::Beyond,
+                _ => Place::Within,
+            };
+        }
         self.tidy();
     }
 
@@ -136,21 +171,27 @@ impl LogPipeline {
             LogStream::Stderr => stderr,
             LogStream::Agent => return,
         };
+        if source.place == Place::Dropped {
+            outlet.drop_lines(1);
+        }
         source.masker.finish(masked);
         let mut each = |line: &[u8], truncated| outlet.line(stream, line, truncated, now);
         source.lines.feed(masked, &mut each);
         source.lines.finish(each);
         source.plain = PlainText::default();
+        source.place = Place::Start;
         self.tidy();
     }
 
     /// The agent's own words about the program. They pass without a rate limit, and masked like everything else.
     pub fn note(&mut self, level: Level, message: &str, now: UnixMillis) {
-        let Self { outlet, stdout, masked, .. } = self;
+        let Self { outlet, stdout, plain, masked, .. } = self;
+        // It may quote what is not the agent's: a file name, an error.
+        PlainText::default().feed(message.as_bytes(), plain);
         let mut masker = Masker::new(stdout.masker.secrets());
-        masker.feed(message.as_bytes(), masked);
+        masker.feed(plain, masked);
         masker.finish(masked);
-        let (message, truncated) = to_text(masked, LOG_LINE_BYTES);
+        let (message, truncated) = to_text(masked, false, LOG_LINE_BYTES);
         outlet.push(LogRecord { at: now, stream: LogStream::Agent, level, message, truncated });
         self.tidy();
     }
@@ -192,15 +233,48 @@ impl LogPipeline {
     }
 }
 
+impl Stream {
+    /// Takes a line, or a part of one, through all machines.
+    fn pass(
+        &mut self,
+        part: &[u8],
+        stream: LogStream,
+        outlet: &mut Outlet,
+        plain: &mut Vec<u8>,
+        masked: &mut Vec<u8>,
+        now: UnixMillis,
+    ) {
+        use zeroize::Zeroize as _;
+        self.plain.feed(part, plain);
+        self.masker.feed(plain, masked);
+        self.lines.feed(masked, |line, truncated| outlet.line(stream, line, truncated, now));
+        // What was used of it; all of the memory is wiped once a chunk.
+        plain.as_mut_slice().zeroize();
+        plain.clear();
+        masked.clear();
+    }
+}
+
+/// Up to and with the first line's end, or everything; and whether there is an end.
+fn first_line(bytes: &[u8]) -> (&[u8], bool) {
+    match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&bytes[..=end], true),
+        None => (bytes, false),
+    }
+}
+
 impl Outlet {
     fn line(&mut self, stream: LogStream, line: &[u8], truncated: bool, now: UnixMillis) {
-        if !take(&mut self.lines, &mut self.bytes, line.len(), now) {
-            self.dropped = self.dropped.saturating_add(1);
-            return;
+        if !self.gate.take(line.len(), now) {
+            return self.drop_lines(1);
         }
-        let (message, cut) = to_text(line, LOG_LINE_BYTES);
+        let (message, truncated) = to_text(line, truncated, LOG_LINE_BYTES);
         let level = level::detect(&message);
-        self.push(LogRecord { at: now, stream, level, message, truncated: truncated || cut });
+        self.push(LogRecord { at: now, stream, level, message, truncated });
+    }
+
+    fn drop_lines(&mut self, lines: u64) {
+        self.dropped = self.dropped.saturating_add(lines);
     }
 
     /// The oldest records make room.
@@ -211,7 +285,7 @@ impl Outlet {
             && let Some(oldest) = self.pending.pop_front()
         {
             self.pending_bytes -= size_of_record(&oldest);
-            self.dropped = self.dropped.saturating_add(1);
+            self.drop_lines(1);
         }
     }
 }
@@ -269,6 +343,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_is_taken_out_of_a_secret_hides_it() {
+        let mut pipeline = pipeline(LogLimits::default(), &["hunter2hunter"]);
+        let hidden = ["hunter2\u{9b}hunter", "hunter2\x1b[1mhunter", "hun\0ter2\u{85}hunter", "old\rhunter2hunter"];
+        for line in hidden {
+            pipeline.feed(LogStream::Stdout, line.as_bytes(), NOW);
+            pipeline.feed(LogStream::Stdout, b"\n", NOW);
+        }
+        assert_eq!(messages(&mut pipeline), ["***"; 4]);
+    }
+
+    #[test]
     fn a_line_without_end_appears_when_the_stream_ends() {
         let mut pipeline = pipeline(LogLimits::default(), &["secret"]);
         pipeline.feed(LogStream::Stdout, b"the last words: secr", NOW);
@@ -288,6 +373,35 @@ mod tests {
         assert_eq!((drained.records.len(), drained.dropped), (20, 80));
         pipeline.note(Level::Error, "not limited", NOW);
         assert_eq!(messages(&mut pipeline), ["not limited"]);
+    }
+
+    #[test]
+    fn a_line_whose_beginning_was_dropped_is_dropped_whole_and_the_next_one_is_not() {
+        let limits = LogLimits { lines_per_second: 1, lines_burst: 1, ..LogLimits::default() };
+        let mut pipeline = pipeline(limits, &["hunter2hunter"]);
+        let later = |seconds| NOW.saturating_add(std::time::Duration::from_secs(seconds));
+        pipeline.feed(LogStream::Stdout, b"kept\ndropped \x1b[1", NOW);
+        pipeline.feed(LogStream::Stdout, b"m and as dropped as its beginning", later(1));
+        pipeline.feed(LogStream::Stdout, b" hunter2\nnext hunter2hunt", later(2));
+        pipeline.feed(LogStream::Stdout, b"er\nnot this one", later(2));
+        pipeline.finish(LogStream::Stdout, later(2));
+        let drained = pipeline.drain();
+        let kept: Vec<_> = drained.records.iter().map(|record| record.message.as_str()).collect();
+        assert_eq!((kept.as_slice(), drained.dropped), (["kept", "next ***"].as_slice(), 2));
+        pipeline.feed(LogStream::Stdout, b"of the next program\n", later(4));
+        assert_eq!(messages(&mut pipeline), ["of the next program"]);
+    }
+
+    #[test]
+    fn nothing_of_a_line_beyond_its_limit_is_in_the_next_one() {
+        let mut pipeline = pipeline(LogLimits::default(), &["hunter2hunter"]);
+        let long = [vec![b'x'; LOG_LINE_BYTES + 1], b"hunter2".to_vec()].concat();
+        pipeline.feed(LogStream::Stdout, &long, NOW);
+        pipeline.feed(LogStream::Stdout, b"hunter, \x1b]0;a title", NOW);
+        pipeline.feed(LogStream::Stdout, b" and more\n\x1b[1mnext\x1b[0m\n", NOW);
+        let records = pipeline.drain().records;
+        assert_eq!((records[0].message.len(), records[0].truncated), (LOG_LINE_BYTES, true));
+        assert_eq!((records[1].message.as_str(), records[1].truncated), ("next", false));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Plain text out of what a program prints on a terminal.
 
 /// Strips escape sequences (ECMA-48) and control characters from a stream, across chunk edges. Newlines, carriage
-/// returns and tabs stay. Bytes above 0x7f pass: they are UTF-8, not the eight-bit controls of 1980.
+/// returns and tabs stay. Bytes above 0x7f are UTF-8, not the eight-bit controls of 1980, and pass; but for the characters
+/// U+0080 to U+009F, which are those controls, and which terminals obey.
 #[derive(Debug, Default)]
 pub(super) struct PlainText {
     state: State,
@@ -23,11 +24,15 @@ enum State {
     StringEscape,
     /// After `ESC (` and its like: one more byte.
     Designate,
+    /// After the first of the two bytes of U+0080 to U+00BF.
+    Latin,
 }
 
 /// No sequence is longer; what claims to be is text again, or a lost terminator would swallow the rest of the log.
 const MAX_SEQUENCE_BYTES: usize = 4096;
 
+/// First byte of U+0080 to U+00BF in UTF-8.
+const LATIN: u8 = 0xc2;
 const ESC: u8 = 0x1b;
 const BEL: u8 = 0x07;
 
@@ -36,15 +41,24 @@ impl PlainText {
         let mut rest = chunk;
         while let Some(&byte) = rest.first() {
             if self.state == State::Text {
-                let plain = rest.iter().position(|byte| is_control(*byte)).unwrap_or(rest.len());
+                let plain = rest.iter().position(|byte| is_control(*byte) || *byte == LATIN).unwrap_or(rest.len());
                 out.extend_from_slice(&rest[..plain]);
                 rest = &rest[plain..];
                 let Some((&control, after)) = rest.split_first() else { return };
-                if control == ESC {
-                    self.state = State::Escape;
-                    self.length = 0;
+                match control {
+                    ESC => (self.state, self.length) = (State::Escape, 0),
+                    LATIN => self.state = State::Latin,
+                    _ => {}
                 }
                 rest = after;
+            } else if self.state == State::Latin {
+                self.state = State::Text;
+                if matches!(byte, 0x80..=0x9f) {
+                    rest = &rest[1..];
+                } else {
+                    // What follows is looked at as text.
+                    out.push(LATIN);
+                }
             } else {
                 rest = &rest[1..];
                 self.state = self.step(byte);
@@ -98,6 +112,14 @@ mod tests {
     }
 
     #[test]
+    fn controls_of_the_second_set_are_stripped_and_other_characters_are_not() {
+        assert_eq!(stripped(&["a\u{9b}31mb\u{85}c\u{9f}".as_bytes()]), "a31mbc");
+        assert_eq!(stripped(&["\u{a0}\u{b5}\u{bf}\u{c0}\u{4e2d}".as_bytes()]), "\u{a0}\u{b5}\u{bf}\u{c0}\u{4e2d}");
+        assert_eq!(stripped(&[b"a\xc2", b"\x9bb", b"\xc2", b"\xb5"]), "ab\u{b5}");
+        assert_eq!(stripped(&[b"\xc2\xc2\x9bx\xc2\n"]), "\u{fffd}x\u{fffd}\n", "what is broken stays so");
+    }
+
+    #[test]
     fn a_sequence_that_never_ends_hides_no_line() {
         assert_eq!(stripped(&[b"\x1b]0;lost\nnext\n"]), "\nnext\n");
         let long = [b"\x1b]".to_vec(), vec![b'x'; MAX_SEQUENCE_BYTES + 10]].concat();
@@ -107,7 +129,8 @@ mod tests {
     proptest! {
         #[test]
         fn chunk_edges_do_not_matter(bytes in prop::collection::vec(prop_oneof![Just(ESC), Just(b'['), Just(b']'),
-            Just(BEL), Just(b'\\'), Just(b'm'), Just(b'\n'), any::<u8>()], 0..60), cut in 0_usize..60) {
+            Just(BEL), Just(b'\\'), Just(b'm'), Just(b'\n'), Just(LATIN), Just(0x9b), any::<u8>()], 0..60),
+            cut in 0_usize..60) {
             let cut = cut.min(bytes.len());
             prop_assert_eq!(stripped(&[&bytes]), stripped(&[&bytes[..cut], &bytes[cut..]]));
         }

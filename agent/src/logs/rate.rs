@@ -29,8 +29,51 @@ impl TokenBucket {
     }
 }
 
+impl TokenBucket {
+    /// Whether there are this many tokens, or all that there may be.
+    fn has(&mut self, tokens: u64, now: UnixMillis) -> bool {
+        self.refill(now);
+        self.milli_tokens >= tokens.min(self.burst).saturating_mul(1_000)
+    }
+}
+
+/// Both limits, and what it takes to get past them.
+///
+/// Once a line was refused for its length, none is looked at before there is room for one like it: shorter ones would slip
+/// through by chance, and each that does not has cost the work of cleaning and masking.
+#[derive(Debug)]
+pub(super) struct Gate {
+    lines: TokenBucket,
+    bytes: TokenBucket,
+    /// Bytes that have to be there.
+    wanted: u64,
+}
+
+/// A longer line that was refused does not shut out ordinary ones until there is room for it.
+const MOST_WANTED_BYTES: u64 = 4096;
+
+impl Gate {
+    pub(super) const fn new(lines: TokenBucket, bytes: TokenBucket) -> Self {
+        Self { lines, bytes, wanted: 0 }
+    }
+
+    /// Whether a line that begins now cannot pass. At the same `now` it stays so.
+    pub(super) fn is_closed(&mut self, now: UnixMillis) -> bool {
+        // Not `min(burst)` for lines: a burst of none lets none through.
+        self.lines.refill(now);
+        self.lines.milli_tokens < 1_000 || !self.bytes.has(self.wanted, now)
+    }
+
+    /// Whether a line of this length passes.
+    pub(super) fn take(&mut self, length: usize, now: UnixMillis) -> bool {
+        let passes = take(&mut self.lines, &mut self.bytes, length, now);
+        self.wanted = if passes { 0 } else { (length as u64).min(MOST_WANTED_BYTES) };
+        passes
+    }
+}
+
 /// Takes from both buckets, or from neither.
-pub(super) fn take(lines: &mut TokenBucket, bytes: &mut TokenBucket, length: usize, now: UnixMillis) -> bool {
+fn take(lines: &mut TokenBucket, bytes: &mut TokenBucket, length: usize, now: UnixMillis) -> bool {
     lines.refill(now);
     bytes.refill(now);
     // A line longer than the whole burst passes a full bucket and empties it.
@@ -69,6 +112,19 @@ mod tests {
         assert_eq!(passed(&mut lines, &mut bytes, 300, 0), 3);
         assert_eq!(passed(&mut lines, &mut bytes, 5_000, 1_000), 0);
         assert_eq!(passed(&mut lines, &mut bytes, 5_000, 60_000), 1);
+    }
+
+    #[test]
+    fn after_a_refusal_nothing_is_looked_at_before_there_is_room_for_its_like() {
+        let mut gate = Gate::new(TokenBucket::new(1_000, 1_000), TokenBucket::new(1_000, 1_000));
+        assert!(!gate.is_closed(at(0)) && gate.take(900, at(0)));
+        assert!(!gate.is_closed(at(0)) && !gate.take(300, at(0)));
+        assert!(gate.is_closed(at(0)) && gate.is_closed(at(199)) && !gate.is_closed(at(200)));
+        assert!(gate.take(300, at(200)));
+        assert!(!gate.take(1 << 20, at(200)), "as long as no line should be");
+        assert!(gate.is_closed(at(1_199)) && !gate.is_closed(at(1_200)), "it waits for no more than there can be");
+        let mut shut = Gate::new(TokenBucket::new(0, 0), TokenBucket::new(1_000, 1_000));
+        assert!(shut.is_closed(at(0)) && shut.is_closed(at(u64::MAX)));
     }
 
     #[test]

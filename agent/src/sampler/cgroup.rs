@@ -1,11 +1,13 @@
 //! What the kernel accounts to the sandbox's control groups, version 2, version 1 and the hybrid of both.
 //!
 //! `locate` finds the directories, `ownership` says whether a group is the sandbox's alone, `limits` walks from
-//! it up to the mount and takes the smallest limit. This module keeps the accounting files open and reads them.
+//! it up to the mount and takes the smallest limit, `disk` reads what went to block devices. This module keeps the other
+//! accounting files open and reads them.
 //!
 //! What must never be true: usage of a group that others share reported as the program's, or a file that is missing
 //! reported as zero.
 
+pub(super) mod disk;
 pub(super) mod limits;
 pub(super) mod locate;
 pub(super) mod ownership;
@@ -16,13 +18,13 @@ use self::locate::{Group, Version};
 use super::kept_file::{KeptFile, Scratch};
 use super::text;
 
-/// Processor time and throttling of one group.
+/// Processor time of one group, and throttling of the one whose quota applies.
 pub(super) struct CpuAccount {
-    version: Version,
     /// `cpu.stat` of version 2, `cpuacct.usage` of version 1.
-    usage: KeptFile,
-    /// `cpu.stat` of version 1, in another hierarchy.
+    usage: Option<(Version, KeptFile)>,
+    /// `cpu.stat` of the quota's group, unless it is the file above.
     throttling: Option<KeptFile>,
+    is_one_file: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -34,43 +36,55 @@ pub(super) struct CpuReading {
 }
 
 impl CpuAccount {
-    /// `usage` and `bandwidth` are the groups of the controllers `cpuacct` and `cpu`; in version 2 both are the same.
-    pub(super) fn open(usage: &Group, bandwidth: Option<&Group>) -> Self {
-        match usage.version {
-            Version::V2 => {
-                Self { version: Version::V2, usage: KeptFile::open(usage.dir.join("cpu.stat")), throttling: None }
-            }
-            Version::V1 => Self {
-                version: Version::V1,
-                usage: KeptFile::open(usage.dir.join("cpuacct.usage")),
-                throttling: bandwidth.map(|group| KeptFile::open(group.dir.join("cpu.stat"))),
-            },
+    /// `usage` is the group whose processor time is wanted, `quota` the directory of the group whose quota applies.
+    pub(super) fn open(usage: Option<&Group>, quota: Option<&Path>) -> Self {
+        let is_one_file = usage.is_some_and(|group| group.version == Version::V2 && quota == Some(&*group.dir));
+        Self {
+            usage: usage.map(|group| (group.version, Self::usage_of(group))),
+            throttling: quota.filter(|_| !is_one_file).map(|dir| KeptFile::open(dir.join("cpu.stat"))),
+            is_one_file,
         }
+    }
+
+    /// Whether the kernel accounts this group's processor time.
+    pub(super) fn accounts(group: &Group) -> bool {
+        Self::usage_of(group).is_open()
+    }
+
+    fn usage_of(group: &Group) -> KeptFile {
+        KeptFile::open(group.dir.join(match group.version {
+            Version::V2 => "cpu.stat",
+            Version::V1 => "cpuacct.usage",
+        }))
     }
 
     pub(super) fn read(&mut self, scratch: &mut Scratch) -> CpuReading {
         let mut reading = CpuReading::default();
-        let Some(content) = self.usage.read(scratch) else { return reading };
-        match self.version {
-            Version::V2 => {
-                reading.usage_ns = text::keyed(content, "usage_usec").and_then(|us| us.checked_mul(1_000));
+        if let Some((version, file)) = &mut self.usage
+            && let Some(content) = file.read(scratch)
+        {
+            reading.usage_ns = match version {
+                Version::V2 => text::keyed(content, "usage_usec").and_then(|us| us.checked_mul(1_000)),
+                Version::V1 => text::number(content),
+            };
+            if self.is_one_file {
                 reading.take_periods(content);
             }
-            Version::V1 => {
-                reading.usage_ns = text::number(content);
-                if let Some(content) = self.throttling.as_mut().and_then(|file| file.read(scratch)) {
-                    reading.take_periods(content);
-                }
-            }
+        }
+        if let Some(content) = self.throttling.as_mut().and_then(|file| file.read(scratch)) {
+            reading.take_periods(content);
         }
         reading
     }
 
+    /// Whether the processor time that was asked for can be read.
+    pub(super) fn has_usage(&self) -> bool {
+        self.usage.as_ref().is_some_and(|(_, file)| file.is_open())
+    }
+
     pub(super) fn reopen(&mut self) {
-        self.usage.reopen();
-        if let Some(file) = &mut self.throttling {
-            file.reopen();
-        }
+        self.usage.iter_mut().for_each(|(_, file)| file.reopen());
+        self.throttling.iter_mut().for_each(KeptFile::reopen);
     }
 }
 
@@ -87,6 +101,8 @@ pub(super) struct MemoryAccount {
     usage: KeptFile,
     stat: KeptFile,
     events: KeptFile,
+    /// Of version 2 alone: version 1 has it in `memory.stat`.
+    swap: Option<KeptFile>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +111,7 @@ pub(super) struct MemoryReading {
     pub working_set: Option<u64>,
     /// Anonymous memory.
     pub rss: Option<u64>,
+    pub swap: Option<u64>,
     pub oom_kills: Option<u64>,
 }
 
@@ -105,7 +122,18 @@ impl MemoryAccount {
             Version::V2 => ("memory.current", "memory.events"),
             Version::V1 => ("memory.usage_in_bytes", "memory.oom_control"),
         };
-        Self { version: group.version, usage: file(usage), stat: file("memory.stat"), events: file(events) }
+        Self {
+            version: group.version,
+            usage: file(usage),
+            stat: file("memory.stat"),
+            events: file(events),
+            swap: (group.version == Version::V2).then(|| file("memory.swap.current")),
+        }
+    }
+
+    /// Whether the kernel accounts this group's memory: a group of version 2 may be without the controller.
+    pub(super) fn has_usage(&self) -> bool {
+        self.usage.is_open() && self.stat.is_open()
     }
 
     pub(super) fn read(&mut self, scratch: &mut Scratch) -> MemoryReading {
@@ -120,6 +148,12 @@ impl MemoryAccount {
             let inactive = text::keyed(stat, inactive_file);
             reading.working_set = usage.zip(inactive).map(|(usage, inactive)| usage.saturating_sub(inactive));
             reading.rss = text::keyed(stat, rss);
+            if self.version == Version::V1 {
+                reading.swap = text::keyed(stat, "total_swap");
+            }
+        }
+        if let Some(swap) = &mut self.swap {
+            reading.swap = swap.read(scratch).and_then(text::number);
         }
         reading.oom_kills = self.events.read(scratch).and_then(|events| text::keyed(events, "oom_kill"));
         reading
@@ -129,64 +163,8 @@ impl MemoryAccount {
         self.usage.reopen();
         self.stat.reopen();
         self.events.reopen();
+        self.swap.iter_mut().for_each(KeptFile::reopen);
     }
-}
-
-/// Bytes that one group read from and wrote to block devices.
-pub(super) struct DiskAccount {
-    version: Version,
-    file: KeptFile,
-}
-
-impl DiskAccount {
-    pub(super) fn open(group: &Group) -> Self {
-        let name = match group.version {
-            Version::V2 => "io.stat",
-            Version::V1 => "blkio.throttle.io_service_bytes_recursive",
-        };
-        Self { version: group.version, file: KeptFile::open(group.dir.join(name)) }
-    }
-
-    /// Bytes read and written so far.
-    pub(super) fn read(&mut self, scratch: &mut Scratch) -> Option<(u64, u64)> {
-        let content = self.file.read(scratch)?;
-        match self.version {
-            Version::V2 => Some(io_stat(content)),
-            Version::V1 => Some(io_service_bytes(content)),
-        }
-    }
-
-    pub(super) fn reopen(&mut self) {
-        self.file.reopen();
-    }
-}
-
-/// `8:0 rbytes=1 wbytes=2 rios=3 …`, one line a device; an empty file is a group that did no I/O.
-fn io_stat(content: &[u8]) -> (u64, u64) {
-    let (mut read, mut written) = (0_u64, 0_u64);
-    for word in text::words(content) {
-        if let Some(bytes) = word.strip_prefix(b"rbytes=").and_then(text::number) {
-            read = read.saturating_add(bytes);
-        } else if let Some(bytes) = word.strip_prefix(b"wbytes=").and_then(text::number) {
-            written = written.saturating_add(bytes);
-        }
-    }
-    (read, written)
-}
-
-/// `8:0 Read 1`, `8:0 Write 2` … and a `Total` at the end.
-fn io_service_bytes(content: &[u8]) -> (u64, u64) {
-    let (mut read, mut written) = (0_u64, 0_u64);
-    for line in text::lines(content) {
-        let mut words = text::words(line).skip(1);
-        let (Some(operation), Some(bytes)) = (words.next(), words.next().and_then(text::number)) else { continue };
-        match operation {
-            b"Read" => read = read.saturating_add(bytes),
-            b"Write" => written = written.saturating_add(bytes),
-            _ => {}
-        }
-    }
-    (read, written)
 }
 
 /// One number of a file that is read now and then.
@@ -197,7 +175,6 @@ fn number_in(dir: &Path, name: &str, scratch: &mut Scratch) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::path::PathBuf;
 
     fn group(version: Version, dir: &Path) -> Group {
@@ -219,18 +196,17 @@ mod tests {
             ("memory.current", "1000\n"),
             ("memory.stat", "anon 300\nfile 500\ninactive_anon 7\ninactive_file 400\n"),
             ("memory.events", "low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 0\n"),
-            ("io.stat", "8:0 rbytes=10 wbytes=20 rios=1 wios=1\n8:16 rbytes=1 wbytes=2\n"),
+            ("memory.swap.current", "50\n"),
         ]);
         let (group, mut scratch) = (group(Version::V2, dir.path()), Scratch::new());
         assert_eq!(
-            CpuAccount::open(&group, None).read(&mut scratch),
+            CpuAccount::open(Some(&group), Some(dir.path())).read(&mut scratch),
             CpuReading { usage_ns: Some(5_000_000_000), periods: Some(100), throttled_periods: Some(25) }
         );
         assert_eq!(
             MemoryAccount::open(&group).read(&mut scratch),
-            MemoryReading { working_set: Some(600), rss: Some(300), oom_kills: Some(1) }
+            MemoryReading { working_set: Some(600), rss: Some(300), swap: Some(50), oom_kills: Some(1) }
         );
-        assert_eq!(DiskAccount::open(&group).read(&mut scratch), Some((11, 22)));
     }
 
     #[test]
@@ -239,39 +215,48 @@ mod tests {
         let bandwidth = files(&[("cpu.stat", "nr_periods 10\nnr_throttled 5\nthrottled_time 77\n")]);
         let memory = files(&[
             ("memory.usage_in_bytes", "1000\n"),
-            ("memory.stat", "rss 1\ninactive_file 2\ntotal_rss 300\ntotal_inactive_file 400\n"),
+            ("memory.stat", "rss 1\ninactive_file 2\ntotal_rss 300\ntotal_swap 7\ntotal_inactive_file 400\n"),
             ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"),
         ]);
-        let blkio = files(&[(
-            "blkio.throttle.io_service_bytes_recursive",
-            "8:0 Read 10\n8:0 Write 20\n8:0 Sync 5\n8:0 Total 30\nTotal 30\n",
-        )]);
         let mut scratch = Scratch::new();
-        let bandwidth = group(Version::V1, bandwidth.path());
         assert_eq!(
-            CpuAccount::open(&group(Version::V1, usage.path()), Some(&bandwidth)).read(&mut scratch),
+            CpuAccount::open(Some(&group(Version::V1, usage.path())), Some(bandwidth.path())).read(&mut scratch),
             CpuReading { usage_ns: Some(7_000), periods: Some(10), throttled_periods: Some(5) }
         );
         assert_eq!(
             MemoryAccount::open(&group(Version::V1, memory.path())).read(&mut scratch),
-            MemoryReading { working_set: Some(600), rss: Some(300), oom_kills: Some(3) }
+            MemoryReading { working_set: Some(600), rss: Some(300), swap: Some(7), oom_kills: Some(3) }
         );
-        assert_eq!(DiskAccount::open(&group(Version::V1, blkio.path())).read(&mut scratch), Some((10, 20)));
+    }
+
+    #[test]
+    fn throttling_is_counted_where_the_quota_is() {
+        let own = files(&[("cpu.stat", "usage_usec 5\nnr_periods 0\nnr_throttled 0\n")]);
+        let slice = files(&[("cpu.stat", "usage_usec 900\nnr_periods 8\nnr_throttled 2\n")]);
+        let own = group(Version::V2, own.path());
+        assert_eq!(
+            CpuAccount::open(Some(&own), Some(slice.path())).read(&mut Scratch::new()),
+            CpuReading { usage_ns: Some(5_000), periods: Some(8), throttled_periods: Some(2) }
+        );
+        assert_eq!(
+            CpuAccount::open(Some(&own), None).read(&mut Scratch::new()),
+            CpuReading { usage_ns: Some(5_000), ..CpuReading::default() }
+        );
+    }
+
+    #[test]
+    fn more_inactive_pages_than_usage_are_an_empty_working_set() {
+        let dir = files(&[("memory.current", "1000\n"), ("memory.stat", "inactive_file 1001\n")]);
+        let reading = MemoryAccount::open(&group(Version::V2, dir.path())).read(&mut Scratch::new());
+        assert_eq!(reading, MemoryReading { working_set: Some(0), ..MemoryReading::default() });
     }
 
     #[test]
     fn missing_files_are_absent_values() {
         let group = group(Version::V2, &PathBuf::from("/nonexistent"));
         let mut scratch = Scratch::new();
-        assert_eq!(CpuAccount::open(&group, None).read(&mut scratch), CpuReading::default());
+        assert_eq!(CpuAccount::open(Some(&group), Some(&group.dir)).read(&mut scratch), CpuReading::default());
         assert_eq!(MemoryAccount::open(&group).read(&mut scratch), MemoryReading::default());
-        assert_eq!(DiskAccount::open(&group).read(&mut scratch), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_harm(bytes: Vec<u8>) {
-            let _ = (io_stat(&bytes), io_service_bytes(&bytes));
-        }
+        assert!(!MemoryAccount::open(&group).has_usage());
     }
 }

@@ -4,9 +4,11 @@
 //! agent, a subreaper, adopted from it. At most `MAX_PROCESSES` are followed; of the first few the files stay
 //! open.
 //!
-//! Processor time is added up from differences per process, so that a process that ends takes nothing back. What it
-//! used between the last look and its end arrives with its parent's `cutime` (proc(5)), less what had been counted.
+//! Processor time and disk traffic are added up from differences per process, so that a process that ends takes nothing
+//! back. What it used between the last look and its end arrives with its parent, whose `cutime` and `io` take over what
+//! children used that it has waited for (proc(5)), less what had been counted: `inheritance` keeps that apart.
 
+mod inheritance;
 mod stat;
 mod walk;
 
@@ -15,6 +17,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use self::inheritance::{Ended, Spent, settle};
 use self::stat::Stat;
 pub(super) use self::stat::parent;
 use self::walk::Walk;
@@ -67,11 +70,18 @@ pub(super) struct ProcessTree {
 
 struct Process {
     pid: u32,
+    parent: u32,
     /// The moment it started, in clock ticks: with the pid, its identity.
     start: Option<u64>,
     files: Option<Files>,
-    /// Counted so far.
+    /// Counted so far, children that it has waited for included.
     counted: Totals,
+    /// Since the previous reading.
+    growth: Growth,
+    /// What was counted of its children that have ended, and is to arrive with it once more: of those that ended before
+    /// the previous reading, and of those that ended since.
+    owed: Spent,
+    newly_owed: Spent,
     /// The first reading only says where to count from: when it was spent is unknown.
     fresh: bool,
     descriptors: Option<u64>,
@@ -87,16 +97,17 @@ struct Files {
 struct Totals {
     own_ticks: u64,
     reaped_ticks: u64,
+    /// Bytes read and written.
     disk: Option<(u64, u64)>,
 }
 
-/// Growth over one reading, of all processes.
-#[derive(Debug, Default)]
+/// What one process added since the previous reading.
+#[derive(Debug, Default, Clone, Copy)]
 struct Growth {
     own_ticks: u64,
+    /// Of children that it waited for.
     reaped_ticks: u64,
-    /// What had been counted of processes that are gone.
-    gone_ticks: u64,
+    /// Own and of children that it waited for: the kernel keeps one sum.
     disk: Option<(u64, u64)>,
 }
 
@@ -145,28 +156,28 @@ impl ProcessTree {
         self.last_reading = Some(at);
 
         let mut reading = TreeReading::default();
-        let mut growth = Growth::default();
         let (path, page_bytes) = (&mut self.path, self.page_bytes);
         let mut largest_shared = 0;
+        let mut ended = Vec::new();
         self.processes.retain_mut(|process| {
-            let alive = process.read_times(path, scratch, &mut growth, &mut reading, page_bytes);
-            if alive {
-                process.count_descriptors(path, walk_overdue);
-                add(&mut reading.descriptors, process.descriptors);
-                if wanted.memory
-                    && let Some((resident, shared)) = process.memory_pages(path, scratch)
-                {
-                    let private = resident.saturating_sub(shared).saturating_mul(page_bytes);
-                    add(&mut reading.working_set_bytes, Some(private));
-                    largest_shared = largest_shared.max(shared.saturating_mul(page_bytes));
-                }
-                if wanted.disk {
-                    process.read_disk(path, scratch, &mut growth);
-                }
-                process.fresh = false;
+            if !process.read_times(path, scratch, &mut reading, page_bytes) {
+                ended.push(process.end());
+                return false;
             }
-            alive
+            process.count_descriptors(path, walk_overdue);
+            add(&mut reading.descriptors, process.descriptors);
+            if wanted.memory
+                && let Some((resident, shared)) = process.memory_pages(path, scratch)
+            {
+                let private = resident.saturating_sub(shared).saturating_mul(page_bytes);
+                add(&mut reading.working_set_bytes, Some(private));
+                largest_shared = largest_shared.max(shared.saturating_mul(page_bytes));
+            }
+            process.growth.disk = if wanted.disk { process.read_disk(path, scratch) } else { None };
+            process.fresh = false;
+            true
         });
+        let growth = settle(&mut self.processes, &ended);
         self.threads = reading.threads;
         if reading.processes == 0 {
             return None;
@@ -175,7 +186,7 @@ impl ProcessTree {
             add(&mut reading.working_set_bytes, Some(largest_shared));
         }
         if let Some(seconds) = elapsed.map(|elapsed| elapsed.as_secs_f64()).filter(|seconds| *seconds > 0.0) {
-            let ticks = growth.own_ticks + growth.reaped_ticks.saturating_sub(growth.gone_ticks);
+            let ticks = growth.own_ticks.saturating_add(growth.reaped_ticks);
             reading.cpu_cores = Some(ticks as f64 / self.ticks_per_second / seconds);
             reading.disk_read_per_second = growth.disk.map(|(read, _)| read as f64 / seconds);
             reading.disk_write_per_second = growth.disk.map(|(_, written)| written as f64 / seconds);
@@ -206,7 +217,27 @@ impl Files {
 
 impl Process {
     fn new(pid: u32, files: Option<Files>, fresh: bool) -> Self {
-        Self { pid, start: None, files, counted: Totals::default(), fresh, descriptors: None }
+        Self {
+            pid,
+            parent: 0,
+            start: None,
+            files,
+            counted: Totals::default(),
+            growth: Growth::default(),
+            owed: Spent::default(),
+            newly_owed: Spent::default(),
+            fresh,
+            descriptors: None,
+        }
+    }
+
+    /// What is left of a process that is gone.
+    fn end(&self) -> Ended {
+        let Totals { own_ticks, reaped_ticks, disk } = self.counted;
+        let (read, written) = disk.unwrap_or_default();
+        let counted = Spent { ticks: own_ticks.saturating_add(reaped_ticks), read, written };
+        // What was to arrive with it arrives with its parent.
+        Ended { pid: self.pid, parent: self.parent, spent: counted.and(self.owed) }
     }
 
     /// Reads times, threads and resident memory; `false` when the process is gone.
@@ -214,7 +245,6 @@ impl Process {
         &mut self,
         path: &mut PathBuffer,
         scratch: &mut Scratch,
-        growth: &mut Growth,
         reading: &mut TreeReading,
         page_bytes: u64,
     ) -> bool {
@@ -223,15 +253,11 @@ impl Process {
             None => scratch.read(path.of(format_args!("{}/stat", self.pid))),
         };
         let stat = content.and_then(Stat::parse).filter(|stat| self.start.is_none_or(|start| start == stat.start));
-        let Some(stat) = stat else {
-            growth.gone_ticks += self.counted.own_ticks + self.counted.reaped_ticks;
-            return false;
-        };
-        self.start = Some(stat.start);
-        if !self.fresh {
-            growth.own_ticks += stat.own_ticks.saturating_sub(self.counted.own_ticks);
-            growth.reaped_ticks += stat.reaped_ticks.saturating_sub(self.counted.reaped_ticks);
-        }
+        let Some(stat) = stat else { return false };
+        (self.start, self.parent) = (Some(stat.start), stat.parent);
+        let before = if self.fresh { (stat.own_ticks, stat.reaped_ticks) } else { (self.counted.own_ticks, self.counted.reaped_ticks) };
+        self.growth.own_ticks = stat.own_ticks.saturating_sub(before.0);
+        self.growth.reaped_ticks = stat.reaped_ticks.saturating_sub(before.1);
         (self.counted.own_ticks, self.counted.reaped_ticks) = (stat.own_ticks, stat.reaped_ticks);
         reading.processes += 1;
         reading.threads = reading.threads.saturating_add(stat.threads);
@@ -249,24 +275,20 @@ impl Process {
         Some((words.next()??, words.next()??))
     }
 
-    /// Bytes that reached block devices; unknown for a process of another user when the agent is not root.
-    fn read_disk(&mut self, path: &mut PathBuffer, scratch: &mut Scratch, growth: &mut Growth) {
+    /// Bytes that reached block devices since the previous reading; unknown for a process of another user when the agent
+    /// is not root.
+    fn read_disk(&mut self, path: &mut PathBuffer, scratch: &mut Scratch) -> Option<(u64, u64)> {
         let content = match &mut self.files {
             Some(files) => files.io.read(scratch),
             None => scratch.read(path.of(format_args!("{}/io", self.pid))),
         };
-        let disk = content.and_then(|content| {
-            text::keyed_colon(content, "read_bytes").zip(text::keyed_colon(content, "write_bytes"))
-        });
-        let Some((read, written)) = disk else { return };
+        let (read, written) = content.and_then(disk_bytes)?;
         let before = match self.counted.disk.replace((read, written)) {
             Some(before) => before,
             None if self.fresh => (read, written),
             None => (0, 0),
         };
-        let (r, w) = growth.disk.get_or_insert((0, 0));
-        *r = r.saturating_add(read.saturating_sub(before.0));
-        *w = w.saturating_add(written.saturating_sub(before.1));
+        Some((read.saturating_sub(before.0), written.saturating_sub(before.1)))
     }
 
     /// Open descriptors: the size of `/proc/PID/fd` since Linux 6.2, before that its entries, counted when `thorough`.
@@ -278,6 +300,11 @@ impl Process {
             _ => {}
         }
     }
+}
+
+/// Bytes read and written in all, out of `/proc/PID/io`.
+pub(super) fn disk_bytes(io: &[u8]) -> Option<(u64, u64)> {
+    text::keyed_colon(io, "read_bytes").zip(text::keyed_colon(io, "write_bytes"))
 }
 
 fn add(sum: &mut Option<u64>, value: Option<u64>) {

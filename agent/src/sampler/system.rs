@@ -4,6 +4,7 @@
 //! refreshes that are needed are made: everything that sysinfo can refresh costs a hundred times as much.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use outrigger_protocol::metric::Metric;
 use outrigger_protocol::sample::Sample;
@@ -12,11 +13,15 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use super::kept_file::{KeptFile, Scratch};
 use super::text;
 
+/// sysinfo leaves processors as they are when they are asked for sooner than 200 ms after the last time. At shorter
+/// intervals than this, not every sample has the share of busy time.
+const BUSY_TIME_INTERVAL: Duration = Duration::from_millis(210);
+
 pub(super) struct Host {
     system: Option<System>,
     load: KeptFile,
     /// The share of busy time needs two refreshes.
-    refreshed_before: bool,
+    refreshed: Option<Instant>,
 }
 
 impl Host {
@@ -27,7 +32,7 @@ impl Host {
         let system = System::new_with_specifics(kinds)
             .inspect_err(|error| tracing::warn!(%error, "the host's processors and memory cannot be read"))
             .ok();
-        Self { system, load: KeptFile::open(proc.join("loadavg")), refreshed_before: false }
+        Self { system, load: KeptFile::open(proc.join("loadavg")), refreshed: None }
     }
 
     /// Processors that are online.
@@ -39,14 +44,17 @@ impl Host {
         self.system.as_ref().map(System::total_memory).filter(|bytes| *bytes > 0)
     }
 
-    pub(super) fn record(&mut self, scratch: &mut Scratch, sample: &mut Sample) {
+    pub(super) fn record(&mut self, at: Instant, scratch: &mut Scratch, sample: &mut Sample) {
         if let Some(system) = &mut self.system {
-            system.refresh_cpu_usage();
-            system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-            if self.refreshed_before {
-                sample.set(Metric::HostCpu, f64::from(system.global_cpu_usage()));
+            let elapsed = self.refreshed.map(|last| at.saturating_duration_since(last));
+            if elapsed.is_none_or(|elapsed| elapsed >= BUSY_TIME_INTERVAL) {
+                system.refresh_cpu_usage();
+                self.refreshed = Some(at);
+                if elapsed.is_some() {
+                    sample.set(Metric::HostCpu, f64::from(system.global_cpu_usage()));
+                }
             }
-            self.refreshed_before = true;
+            system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
             let (total, available) = (system.total_memory(), system.available_memory());
             if total > 0 {
                 sample.set(Metric::HostMemory, total.saturating_sub(available) as f64 / total as f64 * 100.0);
@@ -65,14 +73,19 @@ mod tests {
     use outrigger_protocol::time::UnixMillis;
 
     #[test]
-    fn the_share_of_busy_time_appears_with_the_second_reading() {
+    fn the_share_of_busy_time_appears_with_the_second_refresh() {
         let (mut host, mut scratch) = (Host::open(Path::new("/proc")), Scratch::new());
-        let mut sample = Sample::new(UnixMillis::EPOCH);
-        host.record(&mut scratch, &mut sample);
-        assert_eq!(sample.value(Metric::HostCpu), None);
-        assert!(sample.value(Metric::HostMemory).is_some_and(|share| (0.0..=100.0).contains(&share)));
-        assert!(sample.value(Metric::HostLoad1).is_some_and(|load| load >= 0.0));
-        host.record(&mut scratch, &mut sample);
-        assert!(sample.value(Metric::HostCpu).is_some_and(|share| (0.0..=100.0).contains(&share)));
+        let start = Instant::now();
+        let mut at = |millis| {
+            let mut sample = Sample::new(UnixMillis::EPOCH);
+            host.record(start + Duration::from_millis(millis), &mut scratch, &mut sample);
+            sample
+        };
+        let first = at(0);
+        assert_eq!(first.value(Metric::HostCpu), None);
+        assert!(first.value(Metric::HostMemory).is_some_and(|share| (0.0..=100.0).contains(&share)));
+        assert!(first.value(Metric::HostLoad1).is_some_and(|load| load >= 0.0));
+        assert_eq!(at(100).value(Metric::HostCpu), None, "nothing new is known so soon");
+        assert!(at(1_000).value(Metric::HostCpu).is_some_and(|share| (0.0..=100.0).contains(&share)));
     }
 }

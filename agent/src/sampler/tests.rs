@@ -150,6 +150,118 @@ fn in_a_shared_group_usage_is_the_programs_own() {
 }
 
 #[test]
+fn throttling_shows_where_a_group_above_has_the_quota() {
+    let fixture = Fixture::new("0::/slice/own\n", "1 1 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    let slice = "sys/fs/cgroup/slice";
+    fixture.write(&format!("{slice}/own/cgroup.procs"), "2\n10\n");
+    fixture.write(&format!("{slice}/own/cgroup.events"), "populated 1\n");
+    fixture.write(&format!("{slice}/own/cpu.stat"), "usage_usec 0\nnr_periods 0\nnr_throttled 0\n");
+    fixture.write(&format!("{slice}/cpu.max"), "25000 100000\n");
+    fixture.write(&format!("{slice}/cpu.stat"), "usage_usec 0\nnr_periods 0\nnr_throttled 0\n");
+    fixture.write(&format!("{slice}/pids.max"), "64\n");
+    let mut sampler = fixture.sampler();
+    fixture.at(&mut sampler, 0);
+    fixture.write(&format!("{slice}/own/cpu.stat"), "usage_usec 100000\nnr_periods 0\nnr_throttled 0\n");
+    fixture.write(&format!("{slice}/cpu.stat"), "usage_usec 250000\nnr_periods 10\nnr_throttled 9\n");
+    let sample = fixture.at(&mut sampler, 1);
+    assert_eq!(sample.value(Metric::CpuThrottled), Some(90.0));
+    assert_eq!((sample.value(Metric::CpuUsage), sample.value(Metric::Cpu)), (Some(0.1), Some(40.0)));
+    assert_eq!(sample.value(Metric::ThreadsLimit), Some(64.0));
+}
+
+#[test]
+fn a_quota_that_comes_and_goes_takes_its_throttling_with_it() {
+    let fixture = Fixture::version_2();
+    let mut sampler = fixture.sampler();
+    fixture.at(&mut sampler, 0);
+    fixture.write("sys/fs/cgroup/own/cpu.max", "max 100000\n");
+    fixture.usage_2(100_000, 10, 10, 0);
+    assert_eq!(fixture.at(&mut sampler, 1).value(Metric::CpuThrottled), Some(100.0), "what was looked up");
+    fixture.usage_2(15_100_000, 20, 20, 0);
+    let unlimited = fixture.at(&mut sampler, 16);
+    assert_eq!(unlimited.value(Metric::CpuThrottled), None);
+    assert_eq!(unlimited.value(Metric::CpuUsage), Some(1.0), "usage is counted on");
+    fixture.write("sys/fs/cgroup/own/cpu.max", "50000 100000\n");
+    assert_eq!(fixture.at(&mut sampler, 31).value(Metric::CpuThrottled), None);
+    fixture.usage_2(15_100_000, 24, 21, 0);
+    assert_eq!(fixture.at(&mut sampler, 32).value(Metric::CpuThrottled), Some(25.0));
+}
+
+#[test]
+fn a_program_that_is_moved_is_followed_and_its_new_groups_past_is_no_jump() {
+    let fixture = Fixture::version_2();
+    let other = "sys/fs/cgroup/other";
+    fixture.write(&format!("{other}/cgroup.events"), "populated 1\n");
+    fixture.write(&format!("{other}/cgroup.procs"), "10\n");
+    fixture.write(&format!("{other}/cpu.stat"), "usage_usec 999000000\nnr_periods 0\nnr_throttled 0\n");
+    fixture.write(&format!("{other}/memory.max"), "4000000\n");
+    let mut sampler = fixture.sampler();
+    fixture.at(&mut sampler, 0);
+    fixture.write("proc/10/cgroup", "0::/other\n");
+    let moved = fixture.at(&mut sampler, 15);
+    assert_eq!((moved.value(Metric::CpuUsage), moved.value(Metric::MemoryLimit)), (None, Some(4_000_000.0)));
+    fixture.write(&format!("{other}/cpu.stat"), "usage_usec 999500000\nnr_periods 0\nnr_throttled 0\n");
+    assert_eq!(fixture.at(&mut sampler, 16).value(Metric::CpuUsage), Some(0.5));
+}
+
+#[test]
+fn a_group_without_a_controller_leaves_usage_to_the_tree_and_limits_to_the_groups_above() {
+    let fixture = Fixture::version_2();
+    for file in ["memory.current", "memory.stat", "memory.events", "memory.max", "io.stat"] {
+        fs::remove_file(fixture.root.path().join("sys/fs/cgroup/own").join(file)).unwrap();
+    }
+    fixture.write("sys/fs/cgroup/memory.max", "3000000\n");
+    fixture.write("proc/10/io", "read_bytes: 0\nwrite_bytes: 0\n");
+    let mut sampler = fixture.sampler();
+    fixture.at(&mut sampler, 0);
+    fixture.write("proc/10/io", "read_bytes: 100\nwrite_bytes: 200\n");
+    let sample = fixture.at(&mut sampler, 1);
+    let page = rustix::param::page_size() as f64;
+    assert_eq!(sample.value(Metric::MemoryWorkingSet), Some(100.0 * page));
+    assert_eq!(sample.value(Metric::MemoryLimit), Some(3_000_000.0));
+    assert_eq!((sample.value(Metric::DiskRead), sample.value(Metric::DiskWrite)), (Some(100.0), Some(200.0)));
+}
+
+#[test]
+fn what_may_not_be_read_of_the_program_is_read_of_the_agent() {
+    let fixture = Fixture::version_2();
+    for file in ["cgroup", "mountinfo", "status", "stat"] {
+        fs::remove_file(fixture.root.path().join("proc/10").join(file)).unwrap();
+    }
+    let mut sampler = fixture.sampler();
+    fixture.at(&mut sampler, 0);
+    fixture.usage_2(250_000, 0, 0, 0);
+    let sample = fixture.at(&mut sampler, 1);
+    assert_eq!((sample.value(Metric::CpuLimit), sample.value(Metric::CpuUsage)), (Some(0.5), Some(0.25)));
+    assert_eq!(sample.value(Metric::Processes), None);
+}
+
+#[test]
+fn traffic_is_that_of_the_programs_namespace() {
+    let fixture = Fixture::version_2();
+    let traffic = |pid, bytes| {
+        let line = format!("eth0: {bytes} 1 0 0 0 0 0 0 {bytes} 1 0 0 0 0 0 0\n");
+        fixture.write(&format!("proc/{pid}/net/dev"), &line);
+    };
+    (traffic(AGENT, 0), traffic(PROGRAM, 0));
+    let mut sampler = fixture.sampler();
+    fixture.at(&mut sampler, 0);
+    (traffic(AGENT, 5_000), traffic(PROGRAM, 70));
+    assert_eq!(fixture.at(&mut sampler, 1).value(Metric::NetworkReceive), Some(70.0));
+}
+
+#[test]
+fn a_moment_that_lies_before_the_last_one_is_no_duration() {
+    let fixture = Fixture::version_2();
+    let mut sampler = fixture.sampler();
+    fixture.at(&mut sampler, 5);
+    fixture.usage_2(250_000, 0, 0, 0);
+    let earlier = fixture.at(&mut sampler, 4);
+    assert_eq!(earlier.value(Metric::CpuUsage), None);
+    assert_eq!(fixture.at(&mut sampler, 6).value(Metric::CpuUsage), Some(0.25));
+}
+
+#[test]
 fn without_groups_the_configured_limit_applies_and_else_the_hosts() {
     let fixture = Fixture::new("", "");
     let mut sampler = fixture.sampler();

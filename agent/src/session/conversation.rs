@@ -20,6 +20,9 @@ use crate::state_dir::StateDir;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For the server to close after it heard the goodbye. The program has ended and somebody waits for the agent to.
 const FAREWELL: Duration = Duration::from_millis(5);
+/// Between two batches of log lines. What a program prints meanwhile travels together: a batch for each line would be more
+/// than the server takes, which then makes the lines wait.
+const LOG_PAUSE: Duration = Duration::from_millis(10);
 /// A peer that asks for heartbeats outside of these gets the nearest.
 const HEARTBEATS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// How long a sleep for a renewal may be: the wall clock may be set meanwhile.
@@ -116,7 +119,7 @@ impl Conversation<'_> {
                 received = reader.next() => {
                     let message = received?.ok_or(ConversationError::Ended)?;
                     if let ServerMessage::Heartbeat { .. } = message {
-                        send(&mut writer, &AgentMessage::Heartbeat { now: UnixMillis::now() }).await?;
+                        send(&mut writer, &AgentMessage::Heartbeat { now: link.clock().now() }).await?;
                         quiet_since = Instant::now();
                     } else if let ServerMessage::Settings(settings) = &message {
                         interval = heartbeat(settings);
@@ -141,7 +144,7 @@ impl Conversation<'_> {
                 error = &mut metrics => return Err(error.into()),
                 error = &mut logs => return Err(error.into()),
                 () = tokio::time::sleep_until(quiet_since + interval) => {
-                    send(&mut writer, &AgentMessage::Heartbeat { now: UnixMillis::now() }).await?;
+                    send(&mut writer, &AgentMessage::Heartbeat { now: link.clock().now() }).await?;
                     quiet_since = Instant::now();
                 }
                 () = sleep_towards(*self.renew_at) => {
@@ -166,7 +169,7 @@ impl Conversation<'_> {
         let hello = AgentMessage::Hello {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: self.epoch,
-            now: UnixMillis::now(),
+            now: self.link.clock().now(),
             seal_key: self.identity.keys.sealing.public(),
             status,
             program,
@@ -256,6 +259,7 @@ async fn send_logs(connection: &ClientConnection, link: &Link) -> TransportError
         let mut writer = connection.open_logs().await?;
         loop {
             writer.send(&batch).await?;
+            tokio::time::sleep(LOG_PAUSE).await;
             batch = link.next_logs().await;
         }
     };

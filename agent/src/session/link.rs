@@ -11,10 +11,11 @@ use std::sync::Arc;
 use outrigger_protocol::log::{LogBatch, LogRecord};
 use outrigger_protocol::message::{AgentMessage, ApplyState, ConfigStatus, ProgramState};
 use outrigger_protocol::probe::ProbeStatus;
-use outrigger_protocol::sample::{BatchId, MetricBatch, Sample};
+use outrigger_protocol::sample::{BatchId, MetricBatch};
 use tokio::sync::Notify;
 
-use crate::spool::{Acknowledged, LogSpool, MetricSpool};
+use crate::clock::SteadyClock;
+use crate::spool::{Acknowledged, LogSpool, MetricSpool, Reading};
 
 /// Control messages that wait for the connection. More than this many unanswered offers is a broken peer.
 const OUTGOING: usize = 64;
@@ -32,6 +33,7 @@ pub struct Link(Rc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    clock: SteadyClock,
     state: RefCell<State>,
     goodbye_said: Cell<bool>,
     goodbye: Notify,
@@ -66,9 +68,11 @@ pub struct SpoolFigures {
 }
 
 impl Link {
+    /// `clock` is what the control plane knows this agent's time by.
     #[must_use]
-    pub fn new(metrics: MetricSpool, logs: LogSpool) -> Self {
+    pub fn new(metrics: MetricSpool, logs: LogSpool, clock: SteadyClock) -> Self {
         Self(Rc::new(Shared {
+            clock,
             state: RefCell::new(State {
                 outgoing: VecDeque::new(),
                 status: ConfigStatus::default(),
@@ -131,8 +135,14 @@ impl Link {
         self.0.control.notify_one();
     }
 
-    pub fn push_sample(&self, sample: Sample) {
-        self.0.state.borrow_mut().metrics.push(sample);
+    /// By which everything is stamped that the control plane is told.
+    #[must_use]
+    pub fn clock(&self) -> SteadyClock {
+        self.0.clock
+    }
+
+    pub fn push_sample(&self, reading: Reading) {
+        self.0.state.borrow_mut().metrics.push(reading);
         self.0.metrics.notify_one();
     }
 

@@ -11,6 +11,9 @@ use super::window::{Acknowledged, Window};
 /// One part in this many of the capacity may be in unacknowledged batches.
 const FROZEN_SHARE: usize = 4;
 
+/// Room in the queue that is kept while it is empty.
+const KEPT_ITEMS: usize = 64;
+
 /// What is spooled, and what is special about it.
 pub trait Goods {
     /// As it is pushed.
@@ -85,10 +88,11 @@ impl<G: Goods> Spool<G> {
         if !worth_sending || !self.window.has_room(self.capacity / FROZEN_SHARE) {
             return None;
         }
+        let most_bytes = G::BATCH_BYTES.min(self.capacity / FROZEN_SHARE);
         let (mut count, mut bytes) = (0, 0);
         for waiting in self.unsent.iter().take(G::BATCH_ITEMS) {
             let size = G::size(waiting);
-            if count > 0 && bytes + size > G::BATCH_BYTES {
+            if count > 0 && bytes + size > most_bytes {
                 break;
             }
             count += 1;
@@ -97,7 +101,16 @@ impl<G: Goods> Spool<G> {
         self.unsent_bytes -= bytes;
         let items = self.unsent.drain(..count);
         let dropped = std::mem::take(&mut self.untold);
-        Some(self.window.cut(count, bytes, |id| G::pack(id, items, dropped)))
+        let batch = self.window.cut(count, bytes, |id| G::pack(id, items, dropped));
+        self.give_back();
+        Some(batch)
+    }
+
+    /// What a long absence has made the queue grow to is not kept for the next one.
+    fn give_back(&mut self) {
+        if self.unsent.capacity() > KEPT_ITEMS.max(4 * self.unsent.len()) {
+            self.unsent.shrink_to(KEPT_ITEMS.max(2 * self.unsent.len()));
+        }
     }
 
     /// Everything up to `id` is safe with the server.
@@ -144,6 +157,7 @@ impl<G: Goods> Spool<G> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::window::MAX_BATCHES;
 
     /// Numbers of ten bytes each, of which the oldest go first.
     #[derive(Debug)]
@@ -249,6 +263,27 @@ mod tests {
         assert_eq!(spool.unconfirmed(), 8);
         spool.acknowledge(first.id);
         assert_eq!((spool.unsent(), spool.unacknowledged(), spool.unconfirmed()), (3, 0, 3));
+    }
+
+    #[test]
+    fn the_memory_of_a_long_absence_is_given_back() {
+        let mut spool = spool(1_000_000);
+        (0..50_000).for_each(|number| spool.push(number));
+        assert!(spool.unsent.capacity() >= 50_000);
+        while let Some(batch) = spool.next_batch() {
+            spool.acknowledge(batch.id);
+        }
+        assert!(spool.unsent.is_empty() && spool.unsent.capacity() <= 2 * KEPT_ITEMS, "{}", spool.unsent.capacity());
+    }
+
+    #[test]
+    fn the_server_sets_the_pace_at_which_a_backlog_is_sent() {
+        let mut spool = spool(1_000_000);
+        (0..1_000).for_each(|number| spool.push(number));
+        let sent: Vec<_> = std::iter::from_fn(|| spool.next_batch()).collect();
+        assert_eq!(sent.len(), MAX_BATCHES);
+        spool.acknowledge(sent[1].id);
+        assert_eq!(std::iter::from_fn(|| spool.next_batch()).count(), 2);
     }
 
     #[test]

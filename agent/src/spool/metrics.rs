@@ -1,6 +1,7 @@
 //! Samples on their way to the control plane: older ones are thinned out to make room.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use outrigger_protocol::limits::{CUSTOM_METRICS_PER_SAMPLE, METRICS_BYTES, SAMPLES_PER_BATCH};
 use outrigger_protocol::metric::Metric;
@@ -15,12 +16,19 @@ const HISTOGRAM_BYTES: usize = 1024;
 /// A bounded spool of samples; see the [module's head](super).
 pub type MetricSpool = Spool<Samples>;
 
+/// A sample and the time that it is about: since the one before it, by a clock that nobody sets.
+#[derive(Debug)]
+pub struct Reading {
+    pub sample: Sample,
+    pub covers: Duration,
+}
+
 /// Samples as they are spooled.
 #[derive(Debug)]
 pub struct Samples;
 
 impl Goods for Samples {
-    type Item = Sample;
+    type Item = Reading;
     type Waiting = Weighted;
     type Batch = MetricBatch;
 
@@ -30,14 +38,15 @@ impl Goods for Samples {
     const BATCH_BYTES: usize = METRICS_BYTES as usize / 2;
     const COUNT_TRAVELS_ALONE: bool = false;
 
-    fn admit(mut sample: Sample) -> Weighted {
+    fn admit(mut reading: Reading) -> Weighted {
         // The receiver refuses a sample that holds more.
-        sample.custom.truncate(CUSTOM_METRICS_PER_SAMPLE);
-        Weighted { sample, weight: 1 }
+        reading.sample.custom.truncate(CUSTOM_METRICS_PER_SAMPLE);
+        Weighted::new(reading)
     }
 
     fn size(waiting: &Weighted) -> usize {
-        size_of_sample(&waiting.sample)
+        // What is beside the sample is a few bytes.
+        size_of::<Weighted>() - size_of::<Sample>() + size_of_sample(&waiting.sample)
     }
 
     /// Thins out; drops what is left when there is nothing to thin out.
@@ -81,6 +90,10 @@ mod tests {
         sample
     }
 
+    fn reading(at: u64) -> Reading {
+        Reading { sample: sample(at), covers: Duration::from_millis(1) }
+    }
+
     fn times(batch: &MetricBatch) -> Vec<u64> {
         batch.samples.iter().map(|sample| sample.at.as_millis()).collect()
     }
@@ -89,7 +102,7 @@ mod tests {
     fn a_full_spool_keeps_the_newest_fine_and_the_oldest_coarse() {
         let mut spool = MetricSpool::new(1, 64 * 1024);
         for at in 1..=10_000 {
-            spool.push(sample(at));
+            spool.push(reading(at));
         }
         let (mut kept, mut dropped) = (Vec::new(), Vec::new());
         while let Some(batch) = spool.next_batch() {
@@ -111,7 +124,7 @@ mod tests {
     #[test]
     fn a_spool_too_small_for_one_sample_drops_and_counts_it() {
         let mut spool = MetricSpool::new(1, 16);
-        spool.push(sample(1));
+        spool.push(reading(1));
         assert_eq!((spool.unsent(), spool.bytes(), spool.dropped()), (0, 0, 1));
     }
 
@@ -121,7 +134,7 @@ mod tests {
         for at in 0..2_000 {
             let mut sample = sample(at);
             sample.custom = (0..200).map(|i| (format!("{i:0>128}"), 1.0)).collect();
-            spool.push(sample);
+            spool.push(Reading { sample, covers: Duration::from_secs(1) });
         }
         let batch = spool.next_batch().unwrap();
         assert!(batch.samples.iter().map(size_of_sample).sum::<usize>() <= Samples::BATCH_BYTES);
@@ -157,7 +170,7 @@ mod tests {
                 match step {
                     Step::Push(count) => for _ in 0..count {
                         pushed += 1;
-                        spool.push(sample(pushed));
+                        spool.push(reading(pushed));
                     },
                     Step::Next => if let Some(batch) = spool.next_batch() {
                         let seq = batch.id.seq;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use outrigger_protocol::sample::BatchId;
 
-/// Batches that may be out at once. The server answers each; more only lengthens what is sent again.
-const MAX_BATCHES: usize = 64;
+/// Batches that may be out at once. The server answers each, so that whatever waits is sent at the server's pace and not
+/// at that of the network: thousands of agents come back at the same time. What is taken meanwhile is in the next batch.
+pub(super) const MAX_BATCHES: usize = 8;
 
 /// What an acknowledgement was worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

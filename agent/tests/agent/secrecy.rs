@@ -9,10 +9,30 @@ const CANARY: &str = "canary-7f3a9c-in-the-coal-mine";
 
 #[test]
 fn a_secret_is_in_the_programs_environment_and_nowhere_else() {
+    let said = goes_through_everything("text");
+    assert!(said.contains("program started"), "it did talk: {said}");
+}
+
+#[test]
+fn a_log_of_json_tells_as_much_and_no_secret() {
+    let said = goes_through_everything("json");
+    let mut started = 0;
+    for line in said.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        for member in ["timestamp", "level", "target", "message"] {
+            assert!(line[member].is_string(), "no {member} in {line}");
+        }
+        started += usize::from(line["message"] == "program started" && line["fields"].is_object());
+    }
+    assert_eq!(started, 1, "{said}");
+}
+
+/// Has a secret go through everything, looks for it everywhere, and answers what the agent said.
+fn goes_through_everything(format: &str) -> String {
     let plane = Plane::offering(vec![secret("PASSWORD", CANARY), plain("OTHER", "x")]);
     let sandbox = Sandbox::new(&plane);
     let token = plane.token();
-    let options = ["--log-level", "trace", "--bake-time", "100ms"];
+    let options = ["--log-level", "trace", "--log-format", format, "--bake-time", "100ms"];
     let script =
         "echo pid $$; echo \"the password is $PASSWORD\"; printf 'half: canary-7f3a'; printf '9c-in-the-coal-mine\\n'
         exec sleep 1000";
@@ -55,8 +75,8 @@ fn a_secret_is_in_the_programs_environment_and_nowhere_else() {
 
     let output = agent.stop();
     let said = text(&output.stderr);
-    assert!(said.contains("program started"), "it did talk: {said}");
     assert!(!said.contains(CANARY) && !said.contains(&**token), "{said}");
+    said
 }
 
 #[test]

@@ -55,7 +55,8 @@ fn missing() -> ApiError {
     ApiError::unauthorized("Authentication required: send `Authorization: Bearer TOKEN`")
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+/// The token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
     value
         .to_str()

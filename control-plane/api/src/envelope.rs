@@ -22,9 +22,14 @@ pub(crate) struct Envelope<T> {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct PageInfo {
     /// Hand it back as `cursor` for the next page; null at the end.
     next: Option<String>,
+    /// Of a search that is not at its end: the time that it got to.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    searched_to: Option<Timestamp>,
 }
 
 /// Nothing to tell but that it was done.
@@ -54,10 +59,18 @@ pub(crate) fn accepted<T>(data: T) -> Answer<T> {
 }
 
 pub(crate) fn paged<T>(items: Vec<T>, next: Option<String>) -> Answer<Vec<T>> {
-    Answer { page: Some(PageInfo { next }), ..ok(items) }
+    Answer { page: Some(PageInfo { next, searched_to: None }), ..ok(items) }
 }
 
 impl<T> Answer<T> {
+    /// Says how far a search got that fills a page.
+    pub(crate) fn searched_to(mut self, time: Option<Timestamp>) -> Self {
+        if let Some(page) = &mut self.page {
+            page.searched_to = time;
+        }
+        self
+    }
+
     /// Names the generation, or of other things the revision, that was read: for a later `If-Match`.
     pub(crate) fn at_generation(mut self, generation: u64) -> Self {
         self.generation = Some(generation);

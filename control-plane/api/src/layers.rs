@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use outrigger_protocol::time::UnixMillis;
+use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
 use crate::envelope::now;
 use crate::error::{ApiError, Failure};
+use crate::metrics::Metrics;
 use crate::state::Readiness;
 
 /// Bodies of JSON routes.
@@ -30,14 +32,14 @@ pub(crate) struct RequestId(pub(crate) String);
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps all routes. The outermost layer is the last one added.
-pub(crate) fn wrap(router: Router) -> Router {
+pub(crate) fn wrap(router: Router, metrics: Metrics) -> Router {
     router
         .layer(DefaultBodyLimit::max(JSON_BODY_BYTES))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error: the request ended in a panic")
                 .into_response()
         }))
-        .layer(from_fn(observe))
+        .layer(from_fn_with_state(metrics, observe))
 }
 
 /// Whoever shuts down begins nothing new: reads go on, changes are sent away.
@@ -48,20 +50,26 @@ pub(crate) async fn admit(State(readiness): State<Readiness>, request: Request, 
     next.run(request).await
 }
 
-async fn observe(mut request: Request, next: Next) -> Response {
+async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
-    let span = tracing::info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
+    let (began, in_flight) = (Instant::now(), metrics.meter().begin());
+    let (route, asked) = (request.extensions().get::<MatchedPath>().cloned(), request.method().clone());
+    let span =
+        tracing::info_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
     request.extensions_mut().insert(RequestId(id.clone()));
     let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request));
     let response = async {
         let response = answered.await.unwrap_or_else(|_| {
             ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took longer than 30 s").into_response()
         });
-        tracing::debug!(status = response.status().as_u16(), "answered");
+        let elapsed = began.elapsed();
+        metrics.meter().answered(route.as_ref().map(MatchedPath::as_str), &asked, response.status(), elapsed);
+        tracing::debug!(status = response.status().as_u16(), ?elapsed, "answered");
         response
     }
     .instrument(span)
     .await;
+    drop(in_flight);
     finish(response, &id)
 }
 
@@ -133,9 +141,11 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+    use crate::metrics::{MetricsAccess, MetricsSources};
 
     async fn answer(router: Router, request: Request) -> (StatusCode, serde_json::Value) {
-        let response = wrap(router).oneshot(request).await.unwrap();
+        let metrics = Metrics::new(MetricsAccess::default(), None, MetricsSources::default());
+        let response = wrap(router, metrics).oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), 64 * 1024).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())

@@ -11,6 +11,8 @@ mod generations;
 mod health;
 mod instances;
 mod keys;
+mod log_level;
+mod logs;
 mod metrics;
 mod policies;
 mod projects;
@@ -38,6 +40,7 @@ const JSON: (HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
 pub fn router(state: ApiState) -> Router {
     let description = Bytes::from(openapi().to_json().expect("the description is text and numbers"));
     let describe = get(move || std::future::ready(([JSON], description.clone())));
+    let metrics = state.metrics.clone();
     let (public, _) = public().split_for_parts();
     let (guarded, _) = guarded().split_for_parts();
     let routes = guarded
@@ -47,7 +50,7 @@ pub fn router(state: ApiState) -> Router {
         .fallback(|| std::future::ready(ApiError::not_found("there is no such route")))
         .layer(from_fn_with_state(state.readiness.clone(), layers::admit))
         .with_state(state);
-    layers::wrap(routes)
+    layers::wrap(routes, metrics)
 }
 
 /// The description of the API, generated from the routes themselves.
@@ -78,10 +81,12 @@ fn guarded() -> OpenApiRouter<ApiState> {
         .merge(rollouts::routes())
         .merge(instances::routes())
         .merge(metrics::routes())
+        .merge(logs::routes())
         .merge(policies::routes())
         .merge(templates::routes())
         .merge(audit::routes())
         .merge(keys::routes())
+        .merge(log_level::routes())
 }
 
 /// Which part of a list.

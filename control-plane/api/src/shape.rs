@@ -14,6 +14,7 @@ pub(crate) mod file;
 pub(crate) mod history;
 pub(crate) mod instance;
 pub(crate) mod key;
+pub(crate) mod log;
 pub(crate) mod metric;
 pub(crate) mod observation;
 pub(crate) mod policy;

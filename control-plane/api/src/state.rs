@@ -1,14 +1,20 @@
 //! What the routes work with.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures_util::future::BoxFuture;
+use outrigger_archive::Archive;
 use outrigger_catalog::Catalog;
 use outrigger_engine::Engine;
 use outrigger_ingest::Ingest;
+use outrigger_logbook::LogBook;
 use outrigger_secrets::MasterKey;
 use outrigger_store::SharedStore;
+
+use crate::log_filter::LogFilter;
+use crate::metrics::Metrics;
 
 /// Whether the control plane takes work, for `/readyz` and for refusing mutations while it drains.
 #[derive(Debug, Clone, Default)]
@@ -43,12 +49,16 @@ pub struct ApiState {
     pub catalog: Catalog,
     pub engine: Engine,
     pub ingest: Ingest,
+    pub archive: Archive,
+    pub logs: LogBook,
     /// Asked for its health and counters, never for a row.
     pub store: StoreProbe,
     pub readiness: Readiness,
     /// What an agent outside is told to connect to, in the command beside a join token.
     pub agents_address: String,
     pub next_master_key: NextMasterKey,
+    pub metrics: Metrics,
+    pub log_filter: LogFilter,
 }
 
 /// Where the master key is to be had that is to take the place of the present one. No request ever carries it.
@@ -75,20 +85,34 @@ impl std::fmt::Debug for NextMasterKey {
 
 /// The part of the store that the API may see.
 #[derive(Clone)]
-pub struct StoreProbe(SharedStore);
+pub struct StoreProbe {
+    store: SharedStore,
+    file: Option<Arc<Path>>,
+}
 
 impl StoreProbe {
     #[must_use]
     pub fn new(store: SharedStore) -> Self {
-        Self(store)
+        Self { store, file: None }
+    }
+
+    /// Whose size is the database's.
+    #[must_use]
+    pub fn in_file(self, file: &Path) -> Self {
+        Self { file: Some(file.into()), ..self }
     }
 
     pub(crate) fn health(&self) -> outrigger_store::Health {
-        self.0.health()
+        self.store.health()
     }
 
     pub(crate) fn stats(&self) -> outrigger_store::StoreStats {
-        self.0.stats()
+        self.store.stats()
+    }
+
+    /// `None` when it is in no file that can be looked at.
+    pub(crate) fn file_bytes(&self) -> Option<u64> {
+        Some(std::fs::metadata(self.file.as_ref()?).ok()?.len())
     }
 }
 

@@ -119,6 +119,20 @@ impl Catalog {
         Ok(Listing::new(items, reached.as_ref().map(<[u8; 8]>::as_slice)))
     }
 
+    /// How many entries all organisations' logs have together. For the control plane itself.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn audit_entries(&self) -> Result<u64, CatalogError> {
+        let mut entries = 0_u64;
+        for organization in self.organizations().await? {
+            let log = keys::audit_log(organization);
+            let end = self.store().read_log(&log, u64::MAX, 1, Direction::Backward).await.map_err(READ)?;
+            entries = entries.saturating_add(end.next_position);
+        }
+        Ok(entries)
+    }
+
     /// Has a draft tell of what happens in the project of a deployment, as long as anything is known of it.
     pub(crate) async fn concerns_deployment(&self, draft: &mut Draft, id: DeploymentId) -> Result<(), CatalogError> {
         let organization = draft.organization();

@@ -91,7 +91,7 @@ pub use projects::{NewProject, ProjectUpdate};
 pub use record::RecordError;
 pub use retention::Swept;
 pub use rollouts::{ROLLOUTS_KEPT, SaveRollout};
-pub use rotation::{DueKey, RotationStep};
+pub use rotation::{KeyUse, RotationStep};
 pub use scaling::{DECISIONS_KEPT, EVENTS_KEPT, MAX_EFFECTS, Recorded, ScalingRecord};
 pub use templates::MAX_TEMPLATES;
 pub use validate::MAX_REPLICAS;

@@ -31,7 +31,7 @@ use outrigger_protocol::time::UnixMillis;
 use outrigger_store::{Compare, StoreError, Transaction};
 use tokio::sync::{Mutex, Notify};
 
-pub use listing::DueKey;
+pub use listing::KeyUse;
 
 use crate::catalog::{Catalog, Row};
 use crate::error::CatalogError;

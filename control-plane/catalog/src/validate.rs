@@ -4,10 +4,12 @@
 mod observation;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use outrigger_protocol::limits::START_ONLY_NAMES;
 use outrigger_protocol::message::ApplyStrategy;
+use outrigger_protocol::metric::SAMPLE_INTERVALS;
 use outrigger_protocol::probe;
 use outrigger_rollout::{InvalidSettings, Problem, Settings};
 use serde::de::IgnoredAny;
@@ -38,8 +40,10 @@ const DRIVER_BYTES: usize = 64;
 const ALLOWED_NAMES: usize = 64;
 const POLICIES: usize = 16;
 const POLICY_CONFIG_BYTES: usize = 64 * 1024;
-const MIN_SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
-const MAX_SAMPLE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// As the agent's `--scrape-interval`.
+const SCRAPE_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60 * 60);
+/// As often as samples may come.
+const MIN_FRESHNESS: Duration = Duration::from_millis(100);
 const MAX_SPAN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MAX_JITTER: Duration = Duration::from_secs(60 * 60);
 const MAX_BAKE_TIME: Duration = Duration::from_secs(60 * 60);
@@ -128,7 +132,7 @@ impl Problems {
         self.trial(spec);
         self.rollout(&spec.rollout);
         probe::check(&spec.probes, |field, problem| self.add(field, problem));
-        self.span("sampleInterval", spec.sample_interval, MIN_SAMPLE_INTERVAL, MAX_SAMPLE_INTERVAL);
+        self.span("sampleInterval", spec.sample_interval, *SAMPLE_INTERVALS.start(), *SAMPLE_INTERVALS.end());
         self.observation(spec);
         self.guards(spec);
         self.variable_names("allowedNames", &spec.allowed_names, ALLOWED_NAMES);
@@ -197,7 +201,7 @@ impl Problems {
 
     fn guards(&mut self, spec: &DeploymentSpec) {
         let guards = &spec.guards;
-        self.span("scaling.freshness", guards.freshness, MIN_SAMPLE_INTERVAL, MAX_SPAN);
+        self.span("scaling.freshness", guards.freshness, MIN_FRESHNESS, MAX_SPAN);
         self.span("scaling.cooldownUp", guards.cooldown_up, Duration::ZERO, MAX_SPAN);
         self.span("scaling.cooldownDown", guards.cooldown_down, Duration::ZERO, MAX_SPAN);
         let steps = [("scaling.maxStepUp", guards.max_step_up), ("scaling.maxStepDown", guards.max_step_down)];

@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ambient::Ambient;
+use crate::board::{Board, Direction};
 use crate::config::EngineConfig;
 use crate::executor::Executor;
 use crate::news::News;
 use crate::policies::PolicyRuntime;
 use crate::reconciler::CrashLoops;
 use crate::rollouts::Rollouts;
-use crate::stats::Stats;
+use crate::stats::{Count, Stats};
 
 pub(crate) struct Core {
     pub(crate) config: EngineConfig,
@@ -30,6 +31,7 @@ pub(crate) struct Core {
     pub(crate) executor: Executor,
     pub(crate) stats: Arc<Stats>,
     pub(crate) roster: Roster,
+    pub(crate) board: Board,
     pub(crate) crash_loops: CrashLoops,
     pub(crate) rollouts: Rollouts,
     /// Those of the rollouts.
@@ -66,6 +68,7 @@ impl Core {
             drivers,
             stats: Arc::default(),
             roster: Roster::default(),
+            board: Board::default(),
             crash_loops: CrashLoops::default(),
             rollouts: Rollouts::default(),
             workers: TaskTracker::new(),
@@ -95,11 +98,19 @@ impl Core {
     }
 
     pub(crate) fn tell_decision(&self, decision: Decision) {
+        self.board.decided(&decision);
+        let count = match Direction::between(decision.from_replicas, decision.to_replicas) {
+            Direction::Up => Count::Up,
+            Direction::Down => Count::Down,
+            Direction::None => Count::Level,
+        };
+        self.stats.add(count, 1);
         // Nobody may be listening.
         let _ = self.news.send(News::Decision(Arc::new(decision)));
     }
 
     pub(crate) fn tell_deployment(&self, deployment: &Deployment) {
+        self.board.saw(deployment);
         let _ = self.news.send(News::Deployment(Arc::new(deployment.clone())));
     }
 

@@ -16,11 +16,12 @@ use outrigger_rollout::Command;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use crate::board::Standing;
 use crate::config::EngineConfig;
 use crate::core::Core;
 use crate::error::{EngineError, StartError};
 use crate::news::News;
-use crate::policies::PolicyRuntime;
+use crate::policies::{PolicyActivity, PolicyRuntime};
 use crate::rollouts::RolloutView;
 use crate::stats::EngineStats;
 use crate::task::{TaskKind, Tasks};
@@ -287,6 +288,23 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> EngineStats {
         self.core.stats.read(self.core.roster.len(), self.core.executor.len())
+    }
+
+    /// The first `most` deployments, in the order of their creation, as they were seen last, of those that `include`
+    /// accepts; and how many more there are. Out of memory: nothing is read.
+    #[must_use]
+    pub fn standings(&self, most: usize, include: impl Fn(&Standing) -> bool) -> (Vec<Standing>, usize) {
+        let (mut shown, left_out) = self.core.board.read(most, include);
+        for standing in &mut shown {
+            standing.rollout = self.core.rollouts.newest(standing.id);
+        }
+        (shown, left_out)
+    }
+
+    /// What the policies that are at hand were asked, and what came of it.
+    #[must_use]
+    pub fn policies(&self) -> Vec<PolicyActivity> {
+        self.core.policies.activity()
     }
 
     /// Begins nothing more, and waits for the driver calls that are under way, at most until `deadline`. Instances go

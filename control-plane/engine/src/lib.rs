@@ -24,6 +24,7 @@
 
 mod ambient;
 mod backoff;
+mod board;
 mod config;
 mod core;
 mod engine;
@@ -43,9 +44,11 @@ mod stats;
 mod task;
 
 pub use ambient::{Ambient, Entropy};
+pub use board::{Direction, LastDecision, Standing};
 pub use config::{EngineConfig, ExecutorConfig, ReconcilerConfig, ScalerConfig};
 pub use engine::{DeploymentView, Engine, InstanceView};
 pub use error::{EngineError, StartError};
 pub use news::News;
+pub use policies::PolicyActivity;
 pub use rollouts::RolloutView;
-pub use stats::{EngineStats, Timing};
+pub use stats::{Counted, EngineStats, Timing};

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use outrigger_catalog::model::{
-    Actor, Decision, Deployment, DeploymentStatus, EventKind, Instance, InstancePhase, Role,
+    Actor, Decision, Deployment, DeploymentStatus, EventKind, Instance, InstancePhase, Intent, IntentKind, Role,
 };
 use outrigger_catalog::{CatalogError, ScalingRecord};
 use outrigger_protocol::id::{DeploymentId, InstanceId};
@@ -25,6 +25,7 @@ use outrigger_scaling::Verdict;
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::reconciler::{counts, new_instance};
+use crate::stats::Count;
 use crate::{executor, readiness, rollouts};
 
 /// How a call of a person is refused before anything is read.
@@ -175,6 +176,7 @@ pub(crate) async fn delete(core: &Arc<Core>, actor: &Actor, id: DeploymentId) ->
 pub(crate) fn forget(core: &Core, id: DeploymentId) {
     core.ingest.forget(id);
     core.roster.leave(id);
+    core.board.forget(id);
     core.crash_loops.forget(id);
     core.rollouts.forget(id);
 }
@@ -271,6 +273,7 @@ pub(crate) async fn record(
     let destroys = record.destroys.clone();
     let recorded = core.catalog.record_scaling(actor, record).await?;
     rollouts::departing(core, recorded.deployment.id, destroys).await;
+    count_intents(core, &recorded.intents);
     executor::submit(core, recorded.intents, sampled);
     core.tell_decision(decision);
     if let Some(event) = event {
@@ -279,6 +282,17 @@ pub(crate) async fn record(
     core.tell_deployment(&recorded.deployment);
     core.pokes.poke(recorded.deployment.id);
     Ok(recorded.deployment)
+}
+
+/// Counts effects that were written down just now.
+pub(crate) fn count_intents(core: &Core, intents: &[Intent]) {
+    for intent in intents {
+        let count = match intent.kind {
+            IntentKind::Create => Count::IntentsCreate,
+            IntentKind::Destroy => Count::IntentsDestroy,
+        };
+        core.stats.add(count, 1);
+    }
 }
 
 fn scaled(core: &Core, decision: &Decision) -> Option<outrigger_catalog::model::Event> {

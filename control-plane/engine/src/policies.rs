@@ -10,7 +10,7 @@ use outrigger_catalog::model::{Actor, PolicyBinding, PolicyInfo};
 use outrigger_catalog::{Catalog, FieldProblem, NewPolicy};
 use outrigger_policy_host::{
     ConfigError, Evaluation, EvaluationPool, Fault, Input, LoadError, Needs, PendingEvaluation, Policy, PolicyHost,
-    PoolConfig, json,
+    PolicyStats, PoolConfig, json,
 };
 use outrigger_protocol::id::PolicyId;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -30,6 +30,15 @@ pub(crate) struct PolicyRuntime {
     pool: EvaluationPool,
     loaded: Mutex<Loaded>,
     compiling: Semaphore,
+}
+
+/// What the evaluations of one policy came to since it was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyActivity {
+    pub id: PolicyId,
+    pub name: String,
+    pub version: String,
+    pub stats: PolicyStats,
 }
 
 #[derive(Default)]
@@ -192,6 +201,19 @@ impl PolicyRuntime {
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>, EngineError> {
         self.compiling.acquire().await.map_err(|_| EngineError::Draining)
+    }
+
+    /// What the evaluations of each policy that is at hand came to, in the order of the ids.
+    pub(crate) fn activity(&self) -> Vec<PolicyActivity> {
+        let activity = |(id, (policy, _)): (&PolicyId, &(Arc<Policy>, u64))| PolicyActivity {
+            id: *id,
+            name: policy.description().name.clone(),
+            version: policy.description().version.clone(),
+            stats: policy.stats(),
+        };
+        let mut all: Vec<_> = self.loaded().policies.iter().map(activity).collect();
+        all.sort_by_key(|one| one.id);
+        all
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {

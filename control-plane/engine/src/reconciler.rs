@@ -23,8 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::core::Core;
-use crate::executor;
 use crate::stats::Count;
+use crate::{executor, lifecycle};
 use crash_loop::CrashLoop;
 use plan::{Known, Lost, Plan, World, plan};
 
@@ -53,7 +53,9 @@ pub(crate) fn died(core: &Core, deployment: DeploymentId, lived: Duration) {
 pub(crate) async fn run(core: Arc<Core>, started: Instant) {
     let config = core.config.reconciler;
     loop {
-        let next = match round(&core, started).await {
+        let round = round(&core, started).await;
+        core.stats.add(if round.is_ok() { Count::Rounds } else { Count::RoundsFailed }, 1);
+        let next = match round {
             Ok(wish) => wish.unwrap_or(config.interval).clamp(config.min_interval, config.interval),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a reconciliation came to nothing");
@@ -209,6 +211,7 @@ async fn replace(core: &Core, organization: OrganizationId, id: DeploymentId) ->
     }
     let creates: Vec<Instance> = (0..missing).map(|_| new_instance(core, &deployment)).collect();
     let intents = core.catalog.put_intents(&actor, id, creates, Vec::new(), Vec::new()).await?;
+    lifecycle::count_intents(core, &intents);
     core.stats.add(Count::Replaced, missing as u64);
     tracing::info!(deployment = %id, missing, "replacing instances");
     executor::submit(core, intents, None);

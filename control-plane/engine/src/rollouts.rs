@@ -183,6 +183,13 @@ impl Rollouts {
         handle.and_then(|handle| handle.shared.shown().clone())
     }
 
+    /// The newest generation that is or was rolled out, and how that stands.
+    pub(crate) fn newest(&self, deployment: DeploymentId) -> Option<(u64, model::RolloutState)> {
+        let handle = self.handles().get(&deployment).cloned()?;
+        let shown = handle.shared.shown();
+        shown.as_ref().map(|rollout| (rollout.restored_as.unwrap_or(rollout.generation), rollout.state))
+    }
+
     fn handles(&self) -> MutexGuard<'_, HashMap<DeploymentId, Handle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,43 +1,76 @@
 //! What the engine counted and timed since it was started.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use outrigger_protocol::histogram::LatencyHistogram;
 
+/// How one count is presented.
+#[derive(Debug)]
+struct Entry {
+    /// By which it is asked for.
+    name: &'static str,
+    /// Several counts that are told apart by a label are one family.
+    family: &'static str,
+    label: Option<(&'static str, &'static str)>,
+    help: &'static str,
+}
+
 macro_rules! counts {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $help:literal;)+) => {
+    ($($variant:ident = $name:literal $(in $family:literal, $label:literal = $value:literal)?, $help:literal;)+) => {
         /// What is counted.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Count { $($(#[$doc])* $variant,)+ }
+        pub(crate) enum Count { $($variant,)+ }
 
         impl Count {
-            const ALL: &'static [(Self, &'static str, &'static str)] = &[$((Self::$variant, $name, $help)),+];
+            const ALL: &'static [Entry] = &[$(counts!(@entry $name, $help $(, $family, $label, $value)?)),+];
         }
+    };
+    (@entry $name:literal, $help:literal) => {
+        Entry { name: $name, family: $name, label: None, help: $help }
+    };
+    (@entry $name:literal, $help:literal, $family:literal, $label:literal, $value:literal) => {
+        Entry { name: $name, family: $family, label: Some(($label, $value)), help: $help }
     };
 }
 
+// Counts of one family stand next to each other; the help is that of the first.
 counts! {
     Looks = "looks", "Looks at a deployment.";
     LooksFailed = "looks_failed", "Looks that came to nothing because something else failed.";
     LookPanics = "look_panics", "Looks that panicked.";
-    Approved = "decisions_approved", "Decisions to do what the policies asked for.";
-    Clamped = "decisions_clamped", "Decisions to do less than the policies asked for.";
-    Held = "decisions_held", "Decisions to change nothing.";
+    Approved = "decisions_approved" in "decisions", "verdict" = "approved",
+        "Decisions, by what the guards made of the policies' wish.";
+    Clamped = "decisions_clamped" in "decisions", "verdict" = "clamped", "To do less than the policies asked for.";
+    Held = "decisions_held" in "decisions", "verdict" = "held", "To change nothing.";
+    Up = "written_up" in "decisions_written", "direction" = "up",
+        "Decisions that were written down, also those of people, by where they led.";
+    Down = "written_down" in "decisions_written", "direction" = "down", "To fewer replicas.";
+    Level = "written_none" in "decisions_written", "direction" = "none", "To as many replicas.";
     Stale = "decisions_stale", "Decisions that were void because something else had changed meanwhile.";
     PolicyFaults = "policy_faults", "Evaluations that failed.";
     BreakersOpened = "policy_breakers_opened", "Times a failing policy was no longer asked.";
+    IntentsCreate = "intents_create" in "intents", "effect" = "create",
+        "Effects that were written down to be carried out.";
+    IntentsDestroy = "intents_destroy" in "intents", "effect" = "destroy", "Instances to end.";
     Created = "instances_created", "Instances that a driver made.";
     Destroyed = "instances_destroyed", "Instances that a driver ended.";
+    Calls = "driver_calls", "Driver calls that ended, however.";
     CallsFailed = "driver_calls_failed", "Driver calls that failed.";
     EffectsFailed = "effects_failed", "Effects that failed for good, or for now.";
     EffectsDeferred = "effects_deferred", "Effects that found no room in memory and wait in the store.";
     Lost = "instances_lost", "Instances that ended on their own.";
     Replaced = "instances_replaced", "Replacements of lost instances.";
     Strays = "instances_stray", "Sandboxes that nobody wanted.";
-    Pushes = "config_pushes", "Configurations that were pushed to a deployment.";
+    Rounds = "reconciler_rounds", "Comparisons of what is written down with what there is.";
+    RoundsFailed = "reconciler_rounds_failed", "Comparisons that came to nothing.";
+    Pushes = "config_pushes", "Configurations whose rollout to a deployment began.";
+    RolloutsCompleted = "rollouts_completed" in "rollouts_ended", "outcome" = "completed",
+        "Rollouts that ended, by how.";
+    RolloutsRolledBack = "rollouts_rolled_back" in "rollouts_ended", "outcome" = "rolled-back", "Gone back.";
+    RolloutsFailed = "rollouts_failed" in "rollouts_ended", "outcome" = "failed", "With nothing to go back to.";
+    RolloutsSuperseded = "rollouts_superseded" in "rollouts_ended", "outcome" = "superseded", "By a newer one.";
     TaskPanics = "task_panics", "Tasks that panicked.";
 }
 
@@ -92,6 +125,17 @@ impl Stats {
     }
 }
 
+/// One count, as it is presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    pub family: &'static str,
+    /// What tells it from the others of its family.
+    pub label: Option<(&'static str, &'static str)>,
+    /// Of a family, that of the first one.
+    pub help: &'static str,
+    pub value: u64,
+}
+
 /// A reading of the engine's counters and histograms, all since its start.
 #[derive(Debug, Clone)]
 pub struct EngineStats {
@@ -104,42 +148,25 @@ pub struct EngineStats {
 }
 
 impl EngineStats {
-    /// By the name in the metrics, `decisions_held`; `None` for a name that is not counted.
+    /// By name, `decisions_held`; `None` for a name that is not counted.
     #[must_use]
     pub fn count(&self, name: &str) -> Option<u64> {
-        Count::ALL.iter().position(|(_, known, _)| *known == name).map(|at| self.counts[at])
+        Count::ALL.iter().position(|entry| entry.name == name).map(|at| self.counts[at])
+    }
+
+    /// All counts, those of one family next to each other.
+    pub fn counts(&self) -> impl Iterator<Item = Counted> + '_ {
+        Count::ALL.iter().zip(&self.counts).map(|(entry, value)| Counted {
+            family: entry.family,
+            label: entry.label,
+            help: entry.help,
+            value: *value,
+        })
     }
 
     #[must_use]
     pub const fn timing(&self, timing: Timing) -> &LatencyHistogram {
         &self.timings[timing as usize]
-    }
-
-    /// Appends them in Prometheus' text format (version 0.0.4).
-    pub fn write_prometheus(&self, out: &mut String) {
-        // Writing into a String cannot fail.
-        let gauges = [
-            ("deployments", "Deployments that are known.", self.deployments),
-            ("effects", "Effects that wait in memory or are under way.", self.effects),
-        ];
-        for (name, help, value) in gauges {
-            let name = format!("outrigger_engine_{name}");
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
-        }
-        for ((_, name, help), value) in Count::ALL.iter().zip(self.counts) {
-            let name = format!("outrigger_engine_{name}_total");
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
-        }
-        for ((_, name, help), histogram) in Timing::ALL.iter().zip(&self.timings) {
-            let name = format!("outrigger_engine_{name}_seconds");
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} summary");
-            for q in [0.5, 0.9, 0.99] {
-                let value = histogram.quantile(q).map_or(f64::NAN, |value| value.as_secs_f64());
-                let _ = writeln!(out, "{name}{{quantile=\"{q}\"}} {value}");
-            }
-            let (sum, count) = (histogram.sum().as_secs_f64(), histogram.count());
-            let _ = writeln!(out, "{name}_sum {sum}\n{name}_count {count}");
-        }
     }
 }
 
@@ -148,16 +175,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_count_and_timing_is_in_the_text() {
+    fn what_was_counted_is_read_by_name_and_in_its_family() {
         let stats = Stats::default();
         stats.add(Count::Held, 3);
         stats.time(Timing::SampleToDecision, Duration::from_millis(20));
         let reading = stats.read(2, 1);
         assert_eq!((reading.count("decisions_held"), reading.count("nothing")), (Some(3), None));
-        let mut text = String::new();
-        reading.write_prometheus(&mut text);
-        assert!(text.contains("outrigger_engine_deployments 2\n") && text.contains("decisions_held_total 3\n"));
-        assert!(text.contains("sample_to_decision_seconds{quantile=\"0.99\"} 0.02\n"), "{text}");
-        assert!(text.contains("outrigger_engine_driver_call_seconds{quantile=\"0.5\"} NaN\n"), "{text}");
+        let held = reading.counts().find(|one| one.label == Some(("verdict", "held"))).unwrap();
+        assert_eq!((held.family, held.value), ("decisions", 3));
+        assert_eq!(reading.timing(Timing::SampleToDecision).count(), 1);
+    }
+
+    #[test]
+    fn counts_of_a_family_stand_next_to_each_other_and_differ_in_their_label() {
+        let all: Vec<Counted> = Stats::default().read(0, 0).counts().collect();
+        let families: Vec<&str> = all.chunk_by(|a, b| a.family == b.family).map(|chunk| chunk[0].family).collect();
+        for (at, family) in families.iter().enumerate() {
+            assert!(!families[at + 1..].contains(family), "{family} is in two places");
+        }
+        for (at, one) in all.iter().enumerate() {
+            assert!(
+                all[at + 1..].iter().all(|other| (one.family, one.label) != (other.family, other.label)),
+                "{one:?}"
+            );
+        }
     }
 }

@@ -120,6 +120,16 @@ mod tests {
     };
 
     #[test]
+    fn lines_that_come_every_ten_milliseconds_never_wait() {
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let limits = crate::IngestConfig::new(listen, Vec::new()).logs;
+        let start = Instant::now();
+        let mut budget = LaneBudget::new(&limits, start);
+        let mut beats = (0..6_000).map(|beat| start + Duration::from_millis(10) * beat);
+        assert!(beats.all(|now| budget.charge(&limits, 1_000, now) == Toll::Pass));
+    }
+
+    #[test]
     fn a_burst_passes_and_the_rate_holds_after_it() {
         let start = Instant::now();
         let mut budget = LaneBudget::new(&LIMITS, start);

@@ -7,17 +7,6 @@ use outrigger_protocol::transport::ServerLimits;
 
 use crate::budget::{LaneLimits, Rate};
 
-/// How many recent log lines are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogRetention {
-    /// Lines per deployment.
-    pub lines: usize,
-    /// Bytes of text per deployment.
-    pub bytes: usize,
-    /// Deployments that keep any.
-    pub deployments: usize,
-}
-
 /// What strangers may ask for. Tokens have 256 bits and cannot be guessed: this bounds the work that asking makes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EnrollLimits {
@@ -58,11 +47,13 @@ pub struct IngestConfig {
     pub control: LaneLimits,
     pub metrics: LaneLimits,
     pub logs: LaneLimits,
-    /// Samples older than this when they arrive are dropped: no decision would look at them.
+    /// What is older than this when it arrives is not believed: samples are dropped, lines get the time of their arrival.
+    /// Agents tell after an absence what they saw meanwhile. Decisions read nothing of it, history does.
     pub oldest_sample: Duration,
+    /// Requests that were served longer ago than this are not told to those who judge by them.
+    pub oldest_traffic: Duration,
     /// Deployments with a window of samples.
     pub windows: usize,
-    pub log_retention: LogRetention,
     pub enroll: EnrollLimits,
     /// How long an agent that is gone is still shown.
     pub absent_after: Duration,
@@ -97,14 +88,16 @@ impl IngestConfig {
                 bytes: Rate { per_second: MIB / 4.0, burst: 8.0 * MIB },
                 patience: Duration::from_secs(30),
             },
+            // Agents send what their programs print every 10 ms; whoever follows a log sees it as soon as it is here.
             logs: LaneLimits {
-                frames: Rate { per_second: 20.0, burst: 400.0 },
+                frames: Rate { per_second: 200.0, burst: 400.0 },
                 bytes: Rate { per_second: MIB, burst: 8.0 * MIB },
                 patience: Duration::from_secs(30),
             },
-            oldest_sample: Duration::from_secs(15 * 60),
+            // As long as minutes are kept: of an older time there is nothing finer than five of them.
+            oldest_sample: Duration::from_secs(7 * 24 * 3600),
+            oldest_traffic: Duration::from_secs(15 * 60),
             windows: 10_000,
-            log_retention: LogRetention { lines: 2_000, bytes: 1024 * 1024, deployments: 1_000 },
             enroll: EnrollLimits {
                 rate: Rate { per_second: 128.0, burst: 512.0 },
                 refusal_cost: 32.0,

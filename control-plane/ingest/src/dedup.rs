@@ -1,10 +1,15 @@
-//! Which batches count. Pure: a ledger per agent and lane, kept over reconnects.
+//! Which batches count. Pure: a ledger per agent and lane, kept over reconnects and over long absences.
 //!
 //! An agent numbers its batches 1, 2, 3… within an epoch, the life of one agent process, and resends after a
 //! reconnect what was not acknowledged. Each pair counts once. Numbers that are skipped are batches which the agent
 //! had to drop; they are noted and never waited for.
 
+use std::collections::{BTreeMap, HashMap};
+
+use outrigger_protocol::id::AgentId;
 use outrigger_protocol::sample::BatchId;
+
+use crate::traffic::Meter;
 
 /// What becomes of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,52 @@ impl Ledger {
     }
 }
 
+/// What is known of an agent's batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Books {
+    /// The epoch of its newest process.
+    pub(crate) epoch: u64,
+    pub(crate) metrics: Ledger,
+    pub(crate) logs: Ledger,
+    pub(crate) meter: Meter,
+}
+
+/// The books of agents that have been gone for so long that nothing else is known of them. A network that is cut for
+/// hours takes acknowledgements with it, and what they were for is sent again.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    most: usize,
+    books: HashMap<AgentId, (u64, Books)>,
+    /// By when they were put here.
+    order: BTreeMap<u64, AgentId>,
+    next: u64,
+}
+
+impl Shelf {
+    /// One with room for `most`: those that have been here for longest make room for others.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, books: HashMap::new(), order: BTreeMap::new(), next: 0 }
+    }
+
+    pub(crate) fn put(&mut self, agent: AgentId, books: Books) {
+        self.take(agent);
+        self.books.insert(agent, (self.next, books));
+        self.order.insert(self.next, agent);
+        self.next += 1;
+        while self.books.len() > self.most
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.books.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn take(&mut self, agent: AgentId) -> Option<Books> {
+        let (place, books) = self.books.remove(&agent)?;
+        self.order.remove(&place);
+        Some(books)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +146,21 @@ mod tests {
     fn an_agent_met_in_mid_epoch_has_missed_nothing() {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.admit(id(7, 5_000)), Admission::Fresh { missed: 0 });
+    }
+
+    #[test]
+    fn the_books_of_who_was_gone_for_longest_make_room() {
+        let mut shelf = Shelf::new(2);
+        let agents = [(); 3].map(|()| AgentId::generate());
+        let books = |epoch| Books { epoch, ..Books::default() };
+        shelf.put(agents[0], books(1));
+        shelf.put(agents[1], books(2));
+        shelf.put(agents[0], books(3));
+        shelf.put(agents[2], books(4));
+        assert_eq!(shelf.take(agents[1]), None);
+        assert_eq!((shelf.take(agents[0]), shelf.take(agents[0])), (Some(books(3)), None));
+        assert_eq!(shelf.take(agents[2]), Some(books(4)));
+        assert!(shelf.books.is_empty() && shelf.order.is_empty());
     }
 
     #[test]

@@ -114,9 +114,6 @@ pub enum IngestEvent {
         errors: u64,
         latency: Arc<LatencyHistogram>,
     },
-    Logs {
-        deployment: DeploymentId,
-    },
     /// Somebody showed a token that another key had used. The catalog has it in the audit log.
     TokenMisused {
         token: JoinTokenId,

@@ -24,7 +24,6 @@ use crate::certificate::{self, CertificateEnd};
 use crate::config::IngestConfig;
 use crate::environments::EnvironmentError;
 use crate::events::{IngestEvent, SessionEnd};
-use crate::logs::LogLine;
 use crate::presence;
 use crate::registry::LiveInstance;
 use crate::server::{self, Inner};
@@ -118,6 +117,11 @@ impl Ingest {
     }
 
     #[cfg(test)]
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    #[cfg(test)]
     pub(crate) fn authority(&self) -> &Authority {
         &self.inner.authority
     }
@@ -208,12 +212,6 @@ impl Ingest {
         // Also when there is a session, which may be ending for another reason at this moment.
         self.inner.part(&peer);
         session.is_some()
-    }
-
-    /// The newest `limit` log lines of a deployment that are not older than `since`, oldest first.
-    #[must_use]
-    pub fn recent_logs(&self, deployment: DeploymentId, since: Option<UnixMillis>, limit: usize) -> Vec<Arc<LogLine>> {
-        self.inner.logs.recent(deployment, since, limit)
     }
 
     #[must_use]

@@ -6,7 +6,7 @@
 //!   `authority`) and then connects as long as it lives. Each connection is a `session` of one task. Samples pass a
 //!   `budget`, are counted once per batch (`dedup`), corrected for the sandbox's `clock` and put into their
 //!   deployment's window (`windows`), which marks the deployment dirty for the engine; the requests in them are told as
-//!   counts (`traffic`). Log lines end in a bounded ring (`logs`).
+//!   counts (`traffic`). Whoever else wants samples or log lines has a `sink`.
 //! - **Out.** A generation of an `environment` is sealed to each agent that is to have it and offered (`offers`). Who is
 //!   to have which, and what follows from the answers, is not decided here. Whatever else an agent is told waits in its
 //!   `outbox`, the latest of each kind.
@@ -32,7 +32,6 @@ mod events;
 mod fetch;
 mod health;
 mod ingest;
-mod logs;
 mod offers;
 mod outbox;
 mod presence;
@@ -51,12 +50,11 @@ mod windows;
 
 pub use authority::AuthorityError;
 pub use budget::{LaneLimits, Rate};
-pub use config::{EnrollLimits, IngestConfig, LogRetention};
+pub use config::{EnrollLimits, IngestConfig};
 pub use environments::EnvironmentError;
 pub use events::{IngestEvent, SessionEnd};
 pub use health::InstanceHealth;
 pub use ingest::{Ingest, IngestError};
-pub use logs::LogLine;
 pub use registry::LiveInstance;
 pub use sink::{Sink, Source};
 pub use stats::{Count, IngestStats, Reject};

@@ -14,7 +14,7 @@ use outrigger_protocol::message::{ApplyState, ConfigStatus, ProgramState};
 use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
 
-use crate::dedup::Ledger;
+use crate::dedup::{Books, Ledger, Shelf};
 use crate::events::SessionEnd;
 use crate::health::{InstanceHealth, restarts};
 use crate::session::Session;
@@ -22,6 +22,9 @@ use crate::shards::{Shards, lock};
 use crate::sink::Source;
 use crate::stats::Reject;
 use crate::traffic::Meter;
+
+/// Agents that are gone and whose books are kept: about 5 MiB of them.
+const BOOKS_OF_ABSENT: usize = 32 * 1024;
 
 /// What an agent says about itself when it comes.
 #[derive(Debug)]
@@ -94,7 +97,8 @@ pub struct LiveInstance {
 }
 
 impl Peer {
-    fn new(record: &Agent) -> Self {
+    /// `books` are those that were kept of an earlier time, if any were.
+    fn new(record: &Agent, books: Books) -> Self {
         Self {
             agent: record.id,
             organization: record.organization,
@@ -105,10 +109,10 @@ impl Peer {
             state: Mutex::new(PeerState {
                 session: None,
                 left_at: UnixMillis::EPOCH,
-                epoch: 0,
-                metrics: Ledger::default(),
-                logs: Ledger::default(),
-                meter: Meter::default(),
+                epoch: books.epoch,
+                metrics: books.metrics,
+                logs: books.logs,
+                meter: books.meter,
                 program: ProgramState::Waiting,
                 restarts: 0,
                 health: None,
@@ -188,6 +192,10 @@ impl PeerState {
         self.session.as_ref().is_some_and(|current| Arc::ptr_eq(current, session))
     }
 
+    const fn books(&self) -> Books {
+        Books { epoch: self.epoch, metrics: self.metrics, logs: self.logs, meter: self.meter }
+    }
+
     pub(crate) fn set_program(&mut self, program: ProgramState) {
         self.program = program;
         self.restarts = restarts(program).unwrap_or(self.restarts);
@@ -200,11 +208,18 @@ pub(crate) struct Registry {
     by_agent: Shards<AgentId, Arc<Peer>>,
     by_deployment: Shards<DeploymentId, HashMap<InstanceId, Arc<Peer>>>,
     live: AtomicUsize,
+    absent: Mutex<Shelf>,
 }
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Self { peers: Shards::new(), by_agent: Shards::new(), by_deployment: Shards::new(), live: AtomicUsize::new(0) }
+        Self {
+            peers: Shards::new(),
+            by_agent: Shards::new(),
+            by_deployment: Shards::new(),
+            live: AtomicUsize::new(0),
+            absent: Mutex::new(Shelf::new(BOOKS_OF_ABSENT)),
+        }
     }
 
     /// Agents with a session.
@@ -221,7 +236,10 @@ impl Registry {
             let (peer, displaced) = match peers.get(&record.instance) {
                 Some(peer) if peer.agent == record.id => (Arc::clone(peer), None),
                 Some(peer) if peer.enrolled_at > record.enrolled_at => return Err(Reject::Overtaken),
-                earlier => (Arc::new(Peer::new(record)), earlier.cloned()),
+                earlier => {
+                    let books = lock(&self.absent).take(record.id).unwrap_or_default();
+                    (Arc::new(Peer::new(record, books)), earlier.cloned())
+                }
             };
             let replaced = peer.attach(session, hello)?;
             peers.insert(record.instance, Arc::clone(&peer));
@@ -271,6 +289,7 @@ impl Registry {
                 return false;
             }
             peers.remove(&peer.instance);
+            lock(&self.absent).put(peer.agent, peer.with(|state| state.books()));
         }
         self.unlist(peer);
         true

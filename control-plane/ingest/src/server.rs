@@ -23,7 +23,6 @@ use crate::enroll::{self, Doorkeeper};
 use crate::environments::Environments;
 use crate::events::{BACKLOG, IngestEvent, SessionEnd};
 use crate::fetch;
-use crate::logs::RecentLogs;
 use crate::registry::{Peer, Registry};
 use crate::session;
 use crate::shards::Shards;
@@ -45,7 +44,6 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) windows: Windows,
     pub(crate) environments: Environments,
-    pub(crate) logs: RecentLogs,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) stats: Stats,
     pub(crate) events: broadcast::Sender<IngestEvent>,
@@ -79,7 +77,6 @@ impl Inner {
             registry: Registry::new(),
             windows: Windows::new(config.windows),
             environments: Environments::new(config.environments_bytes),
-            logs: RecentLogs::new(config.log_retention),
             doorkeeper: Doorkeeper::new(config.enroll),
             stats: Stats::default(),
             events: broadcast::Sender::new(BACKLOG),
@@ -170,7 +167,6 @@ impl Inner {
             }
         }
         self.windows.forget(deployment);
-        self.logs.forget(deployment);
         self.settings.remove(&deployment);
         self.sinks().for_each(|sink| sink.deployment_gone(deployment));
     }

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+#[cfg(test)]
+use outrigger_protocol::message::AgentMessage;
 use outrigger_protocol::message::ServerMessage;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{AgentConnection, TransportError, Writer};
@@ -81,11 +83,6 @@ impl Session {
 
     fn hear(&self, uptime: Duration) {
         self.heard.store(millis(uptime), Ordering::Relaxed);
-    }
-
-    /// How the agent's clock stands to this one.
-    fn clock(&self) -> ClockOffset {
-        *lock(&self.clock)
     }
 
     /// Learns from one more measurement, or from a sample's time, and says what is known now.
@@ -160,6 +157,17 @@ pub(crate) async fn serve(ingest: Arc<Inner>, connection: AgentConnection) {
     let end = session.end.get().cloned().unwrap_or(end);
     session.end(end.clone());
     live.finish(end);
+}
+
+/// Hears a message as if it had come by this session, whoever has its place.
+#[cfg(test)]
+pub(crate) fn hear_by(
+    ingest: &Arc<Inner>,
+    session: &Arc<Session>,
+    peer: &Arc<Peer>,
+    message: AgentMessage,
+) -> Result<(), SessionEnd> {
+    Live { ingest, session, peer }.hear_message(message)
 }
 
 /// A session under way.

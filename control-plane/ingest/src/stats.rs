@@ -1,6 +1,6 @@
 //! What this server counted since it was started, and why it refused what it refused.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use outrigger_protocol::codec::CodecError;
@@ -8,7 +8,7 @@ use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::TransportError;
 
 macro_rules! kinds {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal $(: $help:literal)?,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$variant_doc])* $variant,)+ }
@@ -21,6 +21,12 @@ macro_rules! kinds {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }
+
+            /// What it means, in a sentence; its name where that says everything.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => kinds!(@help $label $(, $help)?),)+ }
+            }
         }
 
         impl fmt::Display for $name {
@@ -29,6 +35,8 @@ macro_rules! kinds {
             }
         }
     };
+    (@help $label:literal) => { $label };
+    (@help $label:literal, $help:literal) => { $help };
 }
 
 kinds! {
@@ -69,34 +77,34 @@ kinds! {
 kinds! {
     /// What is counted.
     Count {
-        Enrolled = "enrolled",
-        Renewed = "renewed",
-        SessionsOpened = "sessions_opened",
-        SessionsClosed = "sessions_closed",
-        Batches = "batches",
+        Enrolled = "enrolled": "Agents that enrolled with a join token.",
+        Renewed = "renewed": "Certificates of agents that were renewed.",
+        SessionsOpened = "sessions_opened": "Sessions of agents that began.",
+        SessionsClosed = "sessions_closed": "Sessions of agents that ended.",
+        Batches = "batches": "Batches of samples and log lines that were taken in.",
         /// Sent again after a lost acknowledgement, and not counted again.
-        DuplicateBatches = "duplicate_batches",
+        DuplicateBatches = "duplicate_batches": "Batches that were sent again after a lost acknowledgement, and not counted again.",
         /// From an earlier life of the agent.
-        StaleBatches = "stale_batches",
+        StaleBatches = "stale_batches": "Batches from an earlier life of the agent, not taken in.",
         /// Skipped numbers: the agent had to drop them.
-        MissedBatches = "missed_batches",
-        Samples = "samples",
+        MissedBatches = "missed_batches": "Batches that agents had to drop.",
+        Samples = "samples": "Samples that were taken in.",
         /// Dropped by the agents themselves.
-        SamplesDroppedByAgents = "samples_dropped_by_agents",
+        SamplesDroppedByAgents = "samples_dropped_by_agents": "Samples that agents had to drop.",
         /// From the future or the far past.
-        SamplesUntimely = "samples_untimely",
+        SamplesUntimely = "samples_untimely": "Samples from the future or the far past, not taken in.",
         /// Not taken by the window: nothing usable in it, a second one for its slot, or no room.
-        SamplesUnused = "samples_unused",
+        SamplesUnused = "samples_unused": "Samples that the window did not take: nothing usable, a second one for its slot, or no room.",
         /// Unknown metrics, NaN, infinities, second values.
-        ValuesDiscarded = "values_discarded",
-        LogLines = "log_lines",
-        LogLinesDroppedByAgents = "log_lines_dropped_by_agents",
-        OffersSealed = "offers_sealed",
+        ValuesDiscarded = "values_discarded": "Values of unknown metrics, that are no numbers, or that came twice.",
+        LogLines = "log_lines": "Lines of programs that were taken in.",
+        LogLinesDroppedByAgents = "log_lines_dropped_by_agents": "Lines of programs that agents had to drop.",
+        OffersSealed = "offers_sealed": "Configurations sealed to an agent.",
         /// An agent's key to which nothing can be sealed.
-        OffersFailed = "offers_failed",
-        ConfigReports = "config_reports",
+        OffersFailed = "offers_failed": "Configurations that could not be sealed to the key of an agent.",
+        ConfigReports = "config_reports": "Answers of agents to configurations.",
         /// For programs that people run themselves.
-        EnvironmentsFetched = "environments_fetched",
+        EnvironmentsFetched = "environments_fetched": "Environments fetched for programs that people run themselves.",
     }
 }
 
@@ -169,30 +177,6 @@ impl IngestStats {
     pub const fn rejected(&self, reject: Reject) -> u64 {
         self.rejects[reject as usize]
     }
-
-    /// Appends the counters in Prometheus' text format (version 0.0.4).
-    pub fn write_prometheus(&self, out: &mut String) {
-        let mut write = |name: &str, kind: &str, help: &str, labels: &str, value: u64| {
-            if !help.is_empty() {
-                let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            }
-            let _ = writeln!(out, "{name}{labels} {value}");
-        };
-        write("outrigger_ingest_sessions", "gauge", "Agents with a session.", "", self.live as u64);
-        write("outrigger_ingest_connections", "gauge", "Agents' connections.", "", self.connections as u64);
-        let ends = self.certificate_ends.as_millis() / 1_000;
-        let help = "When the server's certificate runs out, Unix time.";
-        write("outrigger_ingest_certificate_ends_seconds", "gauge", help, "", ends);
-        for (count, value) in Count::ALL.iter().zip(self.counts) {
-            let name = format!("outrigger_ingest_{count}_total");
-            write(&name, "counter", &format!("{} since the start.", count.name().replace('_', " ")), "", value);
-        }
-        for (at, (reject, value)) in Reject::ALL.iter().zip(self.rejects).enumerate() {
-            let help = if at == 0 { "Connections, frames and requests refused, by reason." } else { "" };
-            let labels = format!("{{reason=\"{reject}\"}}");
-            write("outrigger_ingest_rejected_total", "counter", help, &labels, value);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -203,20 +187,15 @@ mod tests {
     use crate::events::SessionEnd;
 
     #[test]
-    fn what_was_counted_is_read_and_written() {
+    fn what_was_counted_is_read() {
         let stats = Stats::default();
         stats.add(Count::Batches, 3);
         stats.reject(Reject::OverBudget);
         let read = stats.read(2, 4, UnixMillis::from_millis(5_000));
         assert_eq!(read.count(Count::Batches), 3);
         assert_eq!(read.rejected(Reject::OverBudget), 1);
-        let mut text = String::new();
-        read.write_prometheus(&mut text);
-        assert!(text.contains("outrigger_ingest_sessions 2\n"), "{text}");
-        assert!(text.contains("outrigger_ingest_certificate_ends_seconds 5\n"), "{text}");
-        assert!(text.contains("# TYPE outrigger_ingest_batches_total counter\noutrigger_ingest_batches_total 3\n"));
-        assert!(text.contains("outrigger_ingest_rejected_total{reason=\"over_budget\"} 1\n"));
-        assert_eq!(text.matches("# TYPE outrigger_ingest_rejected_total").count(), 1);
+        assert_eq!((read.live, read.connections, read.certificate_ends.as_millis()), (2, 4, 5_000));
+        assert!(Count::ALL.iter().all(|count| count.help().ends_with('.')), "every count says what it means");
     }
 
     #[test]

@@ -223,7 +223,7 @@ pub struct TestSession {
     epoch: u64,
     /// The number of the next batch; set it back to send one again.
     pub next_batch: u64,
-    next_logs: u64,
+    pub next_logs: u64,
 }
 
 /// What an agent says of a program that was asked something: in the `elapsed` before `at`, `requests` were answered, each

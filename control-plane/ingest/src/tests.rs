@@ -1,5 +1,6 @@
 //! The server over real sockets, with the real client, on a real database in a directory that goes away.
 
+mod absence;
 mod delivery;
 mod enrolment;
 mod fetching;

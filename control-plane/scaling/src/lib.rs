@@ -13,4 +13,4 @@ pub mod window;
 pub use combine::Combine;
 pub use decide::{Cause, Decided, PolicyOutcome, Verdict, View, Wish, decide};
 pub use guard::{GuardConfig, GuardOutcome, GuardReport};
-pub use window::{DeploymentWindow, WindowConfig};
+pub use window::{DeploymentWindow, Usage, WindowConfig};

@@ -11,6 +11,7 @@
 
 mod column;
 mod series;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use outrigger_protocol::time::UnixMillis;
 
 use column::{Column, Presence};
 pub use series::{Aggregate, Span};
+pub use usage::Usage;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowConfig {

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-use crate::commands::{audit, deployment, env, keys, login, policy, project, rollout, template, user};
+use crate::commands::{audit, deployment, env, keys, login, logs, metrics, policy, project, rollout, template, user};
 use crate::config::SettingFlags;
 use crate::demo::DemoArgs;
 
@@ -45,6 +45,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: deployment::DeploymentCommand,
     },
+    /// The lines of a deployment's programs
+    Logs(logs::LogsArgs),
+    /// What a deployment's instances measured, over time
+    Metrics(metrics::MetricsArgs),
     /// Configuration on its way to a deployment's instances
     Rollout {
         #[command(subcommand)]
@@ -106,6 +110,7 @@ pub(crate) struct Remote {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
+    #[value(alias = "text")]
     Table,
     Json,
 }

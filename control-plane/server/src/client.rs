@@ -11,7 +11,7 @@ use crate::console;
 
 /// What the audit log names as the caller's program.
 const USER_AGENT: &str = concat!("outrigger/", env!("CARGO_PKG_VERSION"));
-/// How long a stream of lines may go on.
+/// How long a stream may go on; one that is followed is taken up again after it.
 const STREAM: Duration = Duration::from_secs(3600);
 
 /// No answer of the API is larger, and a stranger on the port may send anything.
@@ -159,6 +159,34 @@ impl Client {
                 return Ok(items);
             }
         }
+    }
+
+    /// One page of a list, and where the next one begins.
+    pub(crate) async fn page(&self, path: &str) -> Result<(Vec<Value>, Option<String>), ClientError> {
+        let envelope = self.envelope(Method::GET, path, Body::None, None).await?;
+        let items = if let Value::Array(items) = envelope.data { items } else { Vec::new() };
+        Ok((items, envelope.page.and_then(|page| page.next)))
+    }
+
+    /// A stream of server-sent events, after the one with the id `last` if there is one.
+    pub(crate) async fn stream(&self, path: &str, last: Option<&str>) -> Result<reqwest::Response, ClientError> {
+        let operation = format!("{} {path}", Method::GET);
+        let mut request = self.request(Method::GET, path).header("accept", "text/event-stream").timeout(STREAM);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let mut response = request.send().await.map_err(|source| ClientError::Unreachable {
+            base: self.base.clone(),
+            operation: operation.clone(),
+            source,
+        })?;
+        let status = response.status();
+        if !status.is_success() {
+            let answer = self.answer(&operation, &mut response).await?;
+            let foreign = |_| self.foreign(&Method::GET, path, status);
+            return Err(serde_json::from_slice::<Envelope>(&answer).map_err(foreign)?.refusal(status));
+        }
+        Ok(response)
     }
 
     async fn envelope(

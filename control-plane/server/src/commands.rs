@@ -7,6 +7,8 @@ pub(crate) mod deployment;
 pub(crate) mod env;
 pub(crate) mod keys;
 pub(crate) mod login;
+pub(crate) mod logs;
+pub(crate) mod metrics;
 mod output;
 pub(crate) mod policy;
 pub(crate) mod project;

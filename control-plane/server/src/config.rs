@@ -13,6 +13,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use outrigger_api::MetricsAccess;
+use outrigger_archive::{ArchiveConfig, Tier, Tiers};
+use outrigger_export::{Destination, SettingsError};
+use outrigger_logbook::LogBookConfig;
 use outrigger_protocol::time;
 use outrigger_secrets::SecretString;
 
@@ -30,6 +34,13 @@ const SHORTEST_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Less than this and a program on a busy machine has not even started.
 const SHORTEST_KEY_COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The past of an hour is put together when it is over; for as long, it is kept in any case.
+const SHORTEST_HISTORY: Duration = Duration::from_secs(3_600);
+const LONGEST_HISTORY: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
+
+/// Less than this and lines would go while somebody reads them.
+const SHORTEST_LOG_RETENTION: Duration = Duration::from_secs(60);
+
 /// Why the settings cannot be used. Each variant says what is wrong and where it was written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -43,6 +54,8 @@ pub(crate) enum ConfigError {
     Invalid { origin: Origin, key: &'static str, value: String, expected: &'static str },
     #[error("{origin}: `{key}` is not a single value; expected {expected}")]
     NotScalar { origin: Origin, key: &'static str, expected: &'static str },
+    #[error("{origin}: {problem}")]
+    Export { origin: Origin, problem: SettingsError },
 }
 
 /// How the control plane's own log lines look.
@@ -95,6 +108,12 @@ pub(crate) struct Config {
     pub(crate) agent_binary: Option<PathBuf>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
+    pub(crate) metrics_access: MetricsAccess,
+    pub(crate) metrics_token_file: Option<PathBuf>,
+    /// Where telemetry goes on to.
+    pub(crate) export: Vec<Destination>,
+    pub(crate) logs: LogBookConfig,
+    pub(crate) history: ArchiveConfig,
     pub(crate) drain_timeout: Duration,
     pub(crate) store_cache_bytes: usize,
 }
@@ -119,6 +138,16 @@ impl Config {
             agent_binary: layers.parse_optional(Item::ProcessAgentBinary)?,
             log_level: layers.parse_with(Item::LogLevel, parse_log_level)?,
             log_format: layers.parse_with(Item::LogFormat, parse_log_format)?,
+            metrics_access: layers.parse_with(Item::MetricsAccess, parse_metrics_access)?,
+            metrics_token_file: layers.parse_optional(Item::MetricsTokenFile)?,
+            export: destinations(layers)?,
+            history: ArchiveConfig { tiers: tiers(layers)?, ..ArchiveConfig::default() },
+            logs: LogBookConfig {
+                keep_bytes: layers.parse_with(Item::LogsKeepMib, parse_mebibytes)? as u64,
+                keep_for: layers
+                    .parse_with(Item::LogsKeepFor, |text| parse_duration_from(SHORTEST_LOG_RETENTION, text))?,
+                ..LogBookConfig::default()
+            },
             drain_timeout: layers.parse_with(Item::DrainTimeout, parse_duration)?,
             store_cache_bytes: layers.parse_with(Item::StoreCacheMib, parse_mebibytes)?,
         })
@@ -138,6 +167,31 @@ fn sources(layers: &Layers, file: Item, inline: Item, command: Item) -> Result<M
         inline: layers.parse_optional::<String>(inline)?.map(SecretString::from),
         command,
     })
+}
+
+/// The resolutions of the past, each with the time that it is kept for. A coarser one takes over where a finer one ends, so
+/// none is kept shorter than the one before.
+fn tiers(layers: &Layers) -> Result<Tiers, ConfigError> {
+    const KEPT: [(u64, Item); 4] = [
+        (1, Item::HistoryKeepSeconds),
+        (10, Item::HistoryKeepTenSeconds),
+        (60, Item::HistoryKeepMinutes),
+        (300, Item::HistoryKeepFiveMinutes),
+    ];
+    let mut tiers: Vec<Tier> = Vec::with_capacity(KEPT.len());
+    for (step, item) in KEPT {
+        let least = tiers.last().map_or(SHORTEST_HISTORY, |finer| finer.retention);
+        let retention = layers.parse_with(item, |text| {
+            parse_duration_from(least, text).filter(|retention| *retention <= LONGEST_HISTORY)
+        })?;
+        tiers.push(Tier { step: Duration::from_secs(step), retention });
+    }
+    Ok(Tiers::new(tiers).expect("steps are multiples of each other, and retentions do not shrink"))
+}
+
+fn destinations(layers: &Layers) -> Result<Vec<Destination>, ConfigError> {
+    let Some((written, origin)) = layers.structure_optional(Item::Export)? else { return Ok(Vec::new()) };
+    Destination::from_settings(&written).map_err(|problem| ConfigError::Export { origin, problem })
 }
 
 fn parse_dns_name(text: &str) -> Option<String> {
@@ -165,6 +219,10 @@ fn parse_log_format(text: &str) -> Option<LogFormat> {
         "json" => Some(LogFormat::Json),
         _ => None,
     }
+}
+
+fn parse_metrics_access(text: &str) -> Option<MetricsAccess> {
+    MetricsAccess::ALL.into_iter().find(|access| access.name() == text)
 }
 
 fn parse_connections(text: &str) -> Option<usize> {

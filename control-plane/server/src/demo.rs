@@ -80,9 +80,9 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let config = Config::compile(&layers)?;
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot create the data directory {}", config.data_dir.display()))?;
-    crate::logging::to_file(&config)?;
+    let log_filter = crate::logging::to_file(&config)?;
 
-    let control_plane = ControlPlane::start(config).await?;
+    let control_plane = ControlPlane::start(config, log_filter).await?;
     let outcome = play(&control_plane, args.duration.map(Duration::from_secs)).await;
     control_plane.drain().await;
     outcome

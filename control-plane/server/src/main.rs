@@ -54,6 +54,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Project { command } => commands::project::run(command).await,
         Command::Env { command } => commands::env::run(command).await,
         Command::Deployment { command } => commands::deployment::run(command).await,
+        Command::Logs(args) => commands::logs::run(args).await,
+        Command::Metrics(args) => commands::metrics::run(args).await,
         Command::Rollout { command } => commands::rollout::run(command).await,
         Command::Template { command } => commands::template::run(command).await,
         Command::Policy { command } => commands::policy::run(command).await,

@@ -1,6 +1,7 @@
 //! The program that instances run in tests: small, without dependencies, and badly behaved on request.
 //!
-//! - `serve`: HTTP on `$PORT`; `/env/NAME` answers the variable's value, or 404; `/burn` spends some CPU first;
+//! - `serve`: HTTP on `$PORT`; `/env/NAME` answers the variable's value, or 404; `/burn` spends some CPU first; `/spin`
+//!   leaves behind a thread that never rests; `/hold/MIB` takes so much memory and never gives it back;
 //!   `/health/NAME` answers 503 when `$FAILING` is that name, and from `/fail/NAME` until `/pass/NAME`;
 //!   `/metrics` has `$JOBS` as a gauge. At the start, `$ORDERS` and `$CARTS` are sent as gauges by StatsD, over UDP and over
 //!   a Unix socket
@@ -103,6 +104,17 @@ fn answer(mut stream: &TcpStream) -> Option<()> {
     }
     if path == "/burn" {
         std::hint::black_box((0..200_000u64).fold(0u64, |sum, n| std::hint::black_box(sum ^ n.wrapping_mul(n))));
+    }
+    if path == "/spin" {
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    }
+    if let Some(mebibytes) = path.strip_prefix("/hold/").and_then(|number| number.parse::<usize>().ok()) {
+        // Not zeroes: those the kernel would not have to give.
+        std::mem::forget(vec![1_u8; mebibytes << 20]);
     }
     let (status, body) = if let Some(name) = path.strip_prefix("/env/") {
         match std::env::var(name) {

@@ -1,4 +1,5 @@
-//! An upgraded connection: bytes in both directions, until one side ends, nothing moves, or the proxy stops.
+//! An upgraded connection: bytes in both directions, until both sides have ended, nothing moves, or the proxy stops. The end of
+//! one side is passed on, and the other goes on.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ const COPY_BYTES: usize = 8 * 1024;
 /// Connects both sides once their heads have been sent. `client` counts as a connection as long as this runs.
 pub(super) async fn carry(client: Arc<Client>, to_client: OnUpgrade, to_program: OnUpgrade) {
     let mut stages = client.stages();
+    let _counted = client.meter().tunnel();
     let copying = async {
         let (to_client, to_program) = match tokio::try_join!(to_client, to_program) {
             Ok(sides) => sides,

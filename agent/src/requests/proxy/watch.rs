@@ -1,79 +1,23 @@
 //! Deadlines of a client's connection.
 //!
-//! The stream reports each byte that moves to an [`Activity`], the exchange reports which [`Phase`] the connection is
-//! in, and the [`Watch`], polled by the same task, compares both with the clock. One timer serves all phases and is
-//! moved only when a deadline comes nearer, so that a request costs no timer operation.
+//! The stream reports what moves to an [`Activity`], the requests report when they begin and end, and the [`Watch`], polled
+//! by the same task, compares both with the clock. One timer serves all phases and is moved only when a deadline comes
+//! nearer, so that a request costs no timer operation.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::ProxyLimits;
+use super::activity::{Activity, Phase};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Phase {
-    /// No request is under way.
-    Idle,
-    /// A head has begun to arrive.
-    Head,
-    /// The program has the request; how long it may take is the upstream's business.
-    Waiting,
-    /// An answer flows back.
-    Answering,
-}
-
-/// What happens on a connection. Shared by everything that handles it.
-#[derive(Debug)]
-pub(super) struct Activity {
-    phase: AtomicU8,
-    /// Reads and writes that moved something; wraps.
-    progress: AtomicU32,
-}
-
-impl Default for Activity {
-    fn default() -> Self {
-        Self { phase: AtomicU8::new(Phase::Idle as u8), progress: AtomicU32::new(0) }
-    }
-}
-
-impl Activity {
-    pub(super) fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
-    }
-
-    pub(super) fn progress(&self) -> u32 {
-        self.progress.load(Ordering::Relaxed)
-    }
-
-    fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            1 => Phase::Head,
-            2 => Phase::Waiting,
-            3 => Phase::Answering,
-            _ => Phase::Idle,
-        }
-    }
-
-    fn moved(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn received(&self) {
-        self.moved();
-        if self.phase() == Phase::Idle {
-            self.enter(Phase::Head);
-        }
-    }
-}
+/// Requests that a client may begin and give up, more than it sees to their end: beyond it, giving up is what the
+/// connection is for ("rapid reset", CVE-2023-44487).
+const MAX_ABANDONED: u32 = 100;
 
 /// Which deadline has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +25,8 @@ pub(super) enum Expired {
     Head,
     KeepAlive,
     Stall,
+    /// Not a deadline, but noticed as one: the client only begins requests.
+    Abandoning,
 }
 
 /// Resolves when a deadline has passed. Must be polled by the task that moves the bytes.
@@ -111,9 +57,8 @@ impl Watch {
             + match self.phase {
                 Phase::Idle => self.limits.keep_alive,
                 Phase::Head => self.limits.head_timeout,
-                Phase::Answering => self.limits.stall_timeout,
-                // Only to look again: see `verdict`.
-                Phase::Waiting => self.limits.stall_timeout,
+                // While the program is waited for, only to look again.
+                Phase::Answering | Phase::Waiting => self.limits.stall_timeout,
             }
     }
 
@@ -133,6 +78,9 @@ impl Future for Watch {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Expired> {
         let this = &mut *self;
         this.observe();
+        if this.activity.abandoned() > MAX_ABANDONED {
+            return Poll::Ready(Expired::Abandoning);
+        }
         let deadline = this.deadline();
         if deadline < this.timer.deadline() {
             this.timer.as_mut().reset(deadline);
@@ -141,11 +89,13 @@ impl Future for Watch {
             ready!(this.timer.as_mut().poll(cx));
             let deadline = this.deadline();
             if deadline <= Instant::now() {
+                // It may be polled again: for the time that telling the client takes.
+                this.since = Instant::now();
                 match this.phase {
                     Phase::Idle => return Poll::Ready(Expired::KeepAlive),
                     Phase::Head => return Poll::Ready(Expired::Head),
                     Phase::Answering => return Poll::Ready(Expired::Stall),
-                    Phase::Waiting => this.since = Instant::now(),
+                    Phase::Waiting => {}
                 }
             }
             let deadline = this.deadline();
@@ -164,70 +114,6 @@ pub(super) async fn stalled(activity: &Activity, limit: Duration) {
             return;
         }
         before = now;
-    }
-}
-
-/// A stream that reports what moves.
-#[derive(Debug)]
-pub(super) struct Observed<T> {
-    stream: T,
-    activity: Arc<Activity>,
-}
-
-impl<T> Observed<T> {
-    pub(super) fn new(stream: T, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
-    }
-}
-
-impl Observed<TcpStream> {
-    /// Says why, as far as that fits into the socket's buffer, and closes.
-    pub(super) fn refuse_slow_head(self) {
-        const ANSWER: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        if let Err(error) = self.stream.try_write(ANSWER) {
-            tracing::debug!(%error, "a slow client could not be told");
-        }
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Observed<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.activity.received();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Observed<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.activity.moved();
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        self.activity.moved();
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -270,7 +156,8 @@ mod tests {
     async fn a_head_that_trickles_in_has_one_deadline() {
         let (expired, took) = expiry(async |activity| {
             loop {
-                activity.received();
+                activity.head_begun();
+                activity.moved();
                 sleep(Duration::from_secs(1)).await;
             }
         })
@@ -281,7 +168,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_may_take_for_ever_as_long_as_it_moves() {
         let (expired, took) = expiry(async |activity| {
-            activity.enter(Phase::Answering);
+            activity.request_begun();
+            activity.answer_begun();
             for _ in 0..100 {
                 sleep(Duration::from_secs(200)).await;
                 activity.moved();
@@ -295,13 +183,33 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_for_the_program_is_not_the_clients_fault() {
         let (expired, took) = expiry(async |activity| {
-            activity.enter(Phase::Waiting);
+            activity.request_begun();
             sleep(Duration::from_secs(3_000)).await;
-            activity.enter(Phase::Idle);
+            activity.answer_begun();
+            activity.request_ended(true);
         })
         .await;
         let answered = Duration::from_secs(3_000);
         assert!(expired == Expired::KeepAlive && within_a_moment(took, answered + limits().keep_alive), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_only_gives_up_requests_is_noticed() {
+        let (expired, _) = expiry(async |activity| {
+            for _ in 0..10 * MAX_ABANDONED {
+                activity.request_begun();
+                activity.answer_begun();
+                activity.request_ended(true);
+            }
+            sleep(Duration::from_secs(1)).await;
+            for _ in 0..=MAX_ABANDONED {
+                activity.request_begun();
+                activity.answer_begun();
+                activity.request_ended(false);
+            }
+        })
+        .await;
+        assert_eq!(expired, Expired::Abandoning);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The limit that really applies: the smallest one between a group and the top of its hierarchy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::kept_file::Scratch;
 use super::super::text;
@@ -13,9 +13,17 @@ const MAX_DEPTH: usize = 32;
 /// Version 1 writes "no limit" as the largest multiple of a page in an `i64`; nobody has a limit of an exbibyte.
 const UNLIMITED_BYTES: u64 = 1 << 60;
 
-/// Processor bandwidth in cores: `cpu.max`, or `cpu.cfs_quota_us` by `cpu.cfs_period_us`.
-pub(in super::super) fn cpu_cores(group: &Group, scratch: &mut Scratch) -> Option<f64> {
-    smallest(group, |dir| {
+/// A limit of processor bandwidth, and whose it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(in super::super) struct Quota {
+    pub cores: f64,
+    /// Of the group that has the limit: there, and in no group below, throttling is counted.
+    pub dir: PathBuf,
+}
+
+/// Processor bandwidth: `cpu.max`, or `cpu.cfs_quota_us` by `cpu.cfs_period_us`.
+pub(in super::super) fn quota(group: &Group, scratch: &mut Scratch) -> Option<Quota> {
+    let limit = smallest(group, |dir| {
         let (quota, period) = match group.version {
             Version::V2 => {
                 let mut words = text::words(scratch.read(&dir.join("cpu.max"))?);
@@ -28,22 +36,30 @@ pub(in super::super) fn cpu_cores(group: &Group, scratch: &mut Scratch) -> Optio
             }
         };
         (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
-    })
+    });
+    limit.map(|(cores, dir)| Quota { cores, dir: dir.to_owned() })
 }
 
-/// Memory in bytes.
+/// Memory in bytes. `memory.high` counts as much as `memory.max`: a group above it is slowed down and reclaimed from
+/// until it is below (Documentation/admin-guide/cgroup-v2.rst), which is where more memory begins to help.
 pub(in super::super) fn memory_bytes(group: &Group, scratch: &mut Scratch) -> Option<u64> {
-    let name = match group.version {
-        Version::V2 => "memory.max",
-        Version::V1 => "memory.limit_in_bytes",
+    let names: &[&str] = match group.version {
+        Version::V2 => &["memory.max", "memory.high"],
+        Version::V1 => &["memory.limit_in_bytes"],
     };
-    let visible = smallest(group, |dir| number_in(dir, name, scratch));
+    let is_limit = |bytes: &u64| (1..UNLIMITED_BYTES).contains(bytes);
+    let visible = smallest(group, |dir| names.iter().filter_map(|name| number_in(dir, name, scratch)).filter(is_limit).min());
     // Version 1 also tells of limits above what is mounted here.
     let inherited = scratch
         .read(&group.dir.join("memory.stat"))
         .and_then(|stat| text::keyed(stat, "hierarchical_memory_limit"))
         .filter(|_| group.version == Version::V1);
-    visible.into_iter().chain(inherited).filter(|bytes| (1..UNLIMITED_BYTES).contains(bytes)).min()
+    visible.map(|(bytes, _)| bytes).into_iter().chain(inherited.filter(is_limit)).min()
+}
+
+/// Threads of all processes together: `pids.max` counts tasks.
+pub(in super::super) fn tasks(group: &Group, scratch: &mut Scratch) -> Option<u64> {
+    smallest(group, |dir| number_in(dir, "pids.max", scratch)).map(|(tasks, _)| tasks)
 }
 
 /// Processors that the process in this directory of procfs may run on: its affinity within its cpuset. May exceed what
@@ -56,14 +72,15 @@ pub(in super::super) fn allowed_processors(process: &Path, scratch: &mut Scratch
     (count > 0).then(|| f64::from(count))
 }
 
-fn smallest<T: PartialOrd>(group: &Group, limit: impl FnMut(&Path) -> Option<T>) -> Option<T> {
+/// The smallest limit between the group and the top, and the directory of the nearest group that has it.
+fn smallest<T: PartialOrd>(group: &Group, mut limit: impl FnMut(&Path) -> Option<T>) -> Option<(T, &Path)> {
     group
         .dir
         .ancestors()
         .take(MAX_DEPTH)
         .take_while(|dir| dir.starts_with(&group.mount))
-        .filter_map(limit)
-        .reduce(|smallest, limit| if limit < smallest { limit } else { smallest })
+        .filter_map(|dir| Some((limit(dir)?, dir)))
+        .reduce(|smallest, limit| if limit.0 < smallest.0 { limit } else { smallest })
 }
 
 #[cfg(test)]
@@ -95,8 +112,28 @@ mod tests {
         );
         std::fs::write(top.path().join("memory.max"), "1\n").unwrap();
         let mut scratch = Scratch::new();
-        assert_eq!(cpu_cores(&group, &mut scratch), Some(0.5));
+        let quota = quota(&group, &mut scratch).unwrap();
+        assert_eq!((quota.cores, quota.dir), (0.5, group.mount.join("parent")));
         assert_eq!(memory_bytes(&group, &mut scratch), Some(1_048_576), "nothing above the mount is read");
+    }
+
+    #[test]
+    fn a_group_that_is_slowed_down_has_no_more_memory_than_that() {
+        let (_top, group) = tree(
+            Version::V2,
+            &[
+                ("parent/own/memory.max", "1048576\n"),
+                ("parent/own/memory.high", "786432\n"),
+                ("parent/memory.high", "max\n"),
+            ],
+        );
+        assert_eq!(memory_bytes(&group, &mut Scratch::new()), Some(786_432));
+    }
+
+    #[test]
+    fn tasks_are_limited_by_the_smallest_number() {
+        let (_top, group) = tree(Version::V2, &[("parent/own/pids.max", "max\n"), ("parent/pids.max", "50\n")]);
+        assert_eq!(tasks(&group, &mut Scratch::new()), Some(50));
     }
 
     #[test]
@@ -113,7 +150,7 @@ mod tests {
             ],
         );
         let mut scratch = Scratch::new();
-        assert_eq!(cpu_cores(&group, &mut scratch), Some(1.5));
+        assert_eq!(quota(&group, &mut scratch).map(|quota| quota.cores), Some(1.5));
         assert_eq!(memory_bytes(&group, &mut scratch), Some(4096));
     }
 
@@ -135,7 +172,7 @@ mod tests {
             &[("parent/own/cpu.max", "0 0\n"), ("parent/cpu.max", "\n"), ("parent/own/memory.max", "0\n")],
         );
         let mut scratch = Scratch::new();
-        assert_eq!(cpu_cores(&group, &mut scratch), None);
+        assert_eq!(quota(&group, &mut scratch), None);
         assert_eq!(memory_bytes(&group, &mut scratch), None);
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Stat {
     /// Since boot, in clock ticks.
     pub start: u64,
     pub resident_pages: u64,
+    /// 0 for a parent outside of the PID namespace.
+    pub parent: u32,
 }
 
 impl Stat {
@@ -19,7 +21,8 @@ impl Stat {
     pub(super) fn parse(content: &[u8]) -> Option<Self> {
         let mut fields = fields(content)?.map(text::number);
         let mut field = |skip: usize| fields.nth(skip).flatten();
-        let (user, system) = (field(11)?, field(0)?);
+        let parent = u32::try_from(field(1)?).ok()?;
+        let (user, system) = (field(9)?, field(0)?);
         // Signed in the kernel's format; a negative sum of children's times would be nonsense anyway.
         let (reaped_user, reaped_system) = (field(0)?, field(0)?);
         let threads = field(2)?;
@@ -31,6 +34,7 @@ impl Stat {
             threads,
             start,
             resident_pages,
+            parent,
         })
     }
 }
@@ -56,7 +60,7 @@ mod tests {
 
     #[test]
     fn fields_are_found_behind_a_hostile_name() {
-        let expected = Stat { own_ticks: 42, reaped_ticks: 6, threads: 3, start: 9001, resident_pages: 208 };
+        let expected = Stat { own_ticks: 42, reaped_ticks: 6, threads: 3, start: 9001, resident_pages: 208, parent: 7 };
         assert_eq!(Stat::parse(STAT), Some(expected));
         assert_eq!(parent(STAT), Some(7));
     }

@@ -40,6 +40,11 @@ impl Fixture {
         }
     }
 
+    fn disk(&self, pid: u32, read: u64, written: u64) {
+        let io = format!("rchar: 1\nread_bytes: {read}\nwrite_bytes: {written}\n");
+        fs::write(self.dir.path().join(format!("{pid}/io")), io).unwrap();
+    }
+
     /// As the kernel does it: descriptors of a dead process fail.
     fn end(&self, tree: &mut ProcessTree, pid: u32) {
         fs::remove_dir_all(self.dir.path().join(pid.to_string())).unwrap();
@@ -102,6 +107,90 @@ fn the_end_of_a_child_takes_nothing_back_and_counts_nothing_twice() {
     fixture.process(PROGRAM, Shape { parent: AGENT, own: 10, reaped: 1_020 }, &[]);
     let reading = tree.read(PROGRAM, start + Duration::from_secs(1), WANTED, &mut scratch).unwrap();
     assert_eq!((reading.processes, reading.cpu_cores), (1, Some(0.3)));
+}
+
+#[test]
+fn what_an_ended_child_read_and_wrote_is_not_counted_again_with_its_parent() {
+    let fixture = Fixture::new();
+    fixture.process(PROGRAM, ticks(0), &[11]);
+    fixture.process(11, ticks(1_000), &[]);
+    let (mut tree, mut scratch, start) = (fixture.tree(), Scratch::new(), Instant::now());
+    tree.read(PROGRAM, start, WANTED, &mut scratch);
+    fixture.end(&mut tree, 11);
+    fixture.process(PROGRAM, Shape { parent: AGENT, own: 0, reaped: 1_000 }, &[]);
+    // The kernel adds the child's million bytes to its parent's; another 500 are new.
+    fixture.disk(PROGRAM, 1_000_500, 14);
+    let reading = tree.read(PROGRAM, start + Duration::from_secs(1), WANTED, &mut scratch).unwrap();
+    assert_eq!((reading.disk_read_per_second, reading.disk_write_per_second), (Some(500.0), Some(0.0)));
+    assert_eq!(reading.cpu_cores, Some(0.0));
+}
+
+#[test]
+fn a_child_that_is_waited_for_between_its_reading_and_its_parents_is_no_jump() {
+    let fixture = Fixture::new();
+    fixture.process(PROGRAM, ticks(0), &[11]);
+    fixture.process(11, ticks(1_000), &[]);
+    let (mut tree, mut scratch, start) = (fixture.tree(), Scratch::new(), Instant::now());
+    tree.read(PROGRAM, start, WANTED, &mut scratch);
+    // The parent was read, then it waited for the child.
+    fixture.end(&mut tree, 11);
+    fixture.process(PROGRAM, ticks(0), &[]);
+    let reading = tree.read(PROGRAM, start + Duration::from_secs(1), WANTED, &mut scratch).unwrap();
+    assert_eq!((reading.cpu_cores, reading.disk_read_per_second), (Some(0.0), Some(0.0)));
+    fixture.process(PROGRAM, Shape { parent: AGENT, own: 0, reaped: 1_010 }, &[]);
+    fixture.disk(PROGRAM, 1_000_070, 14);
+    let reading = tree.read(PROGRAM, start + Duration::from_secs(2), WANTED, &mut scratch).unwrap();
+    assert_eq!((reading.cpu_cores, reading.disk_read_per_second), (Some(0.1), Some(70.0)));
+}
+
+#[test]
+fn a_branch_that_ends_as_a_whole_is_settled_with_the_ancestor_that_lives() {
+    let fixture = Fixture::new();
+    fixture.process(PROGRAM, ticks(0), &[11]);
+    fixture.process(11, ticks(100), &[12]);
+    fixture.process(12, Shape { parent: 11, own: 200, reaped: 0 }, &[]);
+    let (mut tree, mut scratch, start) = (fixture.tree(), Scratch::new(), Instant::now());
+    tree.read(PROGRAM, start, WANTED, &mut scratch);
+    for pid in [11, 12] {
+        fixture.end(&mut tree, pid);
+    }
+    fixture.process(PROGRAM, Shape { parent: AGENT, own: 0, reaped: 330 }, &[]);
+    fixture.disk(PROGRAM, 300_000, 21);
+    let reading = tree.read(PROGRAM, start + Duration::from_secs(1), WANTED, &mut scratch).unwrap();
+    assert_eq!((reading.cpu_cores, reading.disk_read_per_second), (Some(0.3), Some(0.0)));
+}
+
+#[test]
+fn the_end_of_an_orphan_takes_nothing_from_the_program() {
+    let fixture = Fixture::new();
+    fixture.process(AGENT, Shape { parent: 1, own: 0, reaped: 0 }, &[PROGRAM, 12]);
+    fixture.process(PROGRAM, ticks(0), &[]);
+    fixture.process(12, Shape { parent: AGENT, own: 500, reaped: 0 }, &[]);
+    let (mut tree, mut scratch, start) = (fixture.tree(), Scratch::new(), Instant::now());
+    tree.read(PROGRAM, start, WANTED, &mut scratch);
+    fixture.end(&mut tree, 12);
+    // Meanwhile the program waited for another child, too short-lived to be seen.
+    fixture.process(PROGRAM, Shape { parent: AGENT, own: 0, reaped: 40 }, &[]);
+    let reading = tree.read(PROGRAM, start + Duration::from_secs(1), WANTED, &mut scratch).unwrap();
+    assert_eq!(reading.cpu_cores, Some(0.4));
+}
+
+#[test]
+fn a_debt_that_no_parent_takes_over_is_forgotten() {
+    let fixture = Fixture::new();
+    fixture.process(PROGRAM, ticks(0), &[11]);
+    fixture.process(11, ticks(1_000), &[]);
+    let (mut tree, mut scratch, start) = (fixture.tree(), Scratch::new(), Instant::now());
+    tree.read(PROGRAM, start, WANTED, &mut scratch);
+    // The program ignores SIGCHLD.
+    fixture.end(&mut tree, 11);
+    fixture.process(PROGRAM, ticks(0), &[]);
+    for second in 1..3 {
+        tree.read(PROGRAM, start + Duration::from_secs(second), WANTED, &mut scratch);
+    }
+    fixture.process(PROGRAM, Shape { parent: AGENT, own: 0, reaped: 50 }, &[]);
+    let reading = tree.read(PROGRAM, start + Duration::from_secs(3), WANTED, &mut scratch).unwrap();
+    assert_eq!(reading.cpu_cores, Some(0.5));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `/api/config/environments/{configId}/import` and `…/export`
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use outrigger_catalog::{Import, Side};
+use outrigger_catalog::{CatalogError, FieldProblem, Import, Side};
 use outrigger_configuration::format::{self, Format, ObjectName, WriteOptions};
 use outrigger_protocol::id::EnvironmentId;
 use utoipa_axum::router::OpenApiRouter;
@@ -52,13 +54,15 @@ async fn import(
         ApiError::validation(problems.into_iter().map(detail).collect())
     })?;
     let message = query.message.unwrap_or_else(|| format!("import of {} variables from {format}", variables.len()));
+    let lines: Lines = variables.iter().map(|variable| (variable.name.clone(), variable.line)).collect();
     let import = Import { variables, mode, if_match, message };
     if query.dry_run {
-        let (generation, differences) = state.catalog.preview_import(&actor, id, &import).await?;
+        let preview = state.catalog.preview_import(&actor, id, &import).await;
+        let (generation, differences) = preview.map_err(|error| located(error, &lines))?;
         let number = generation.number;
         return Ok(ok(Imported::new(generation, true, differences)).at_generation(number));
     }
-    let imported = state.catalog.import(&actor, id, import).await?;
+    let imported = state.catalog.import(&actor, id, import).await.map_err(|error| located(error, &lines))?;
     let number = imported.generation.number;
     let differences = if imported.is_changed {
         let side = |number| Side { environment: id, at: outrigger_catalog::At::Generation(number) };
@@ -67,6 +71,23 @@ async fn import(
         Vec::new()
     };
     Ok(ok(Imported::new(imported.generation, false, differences)).at_generation(number))
+}
+
+/// In which line of a file each variable is.
+type Lines = BTreeMap<String, usize>;
+
+/// What is wrong with a variable only beside others, with the line that it is in.
+fn located(error: CatalogError, lines: &Lines) -> ApiError {
+    let CatalogError::Validation(problems) = error else { return error.into() };
+    let located = |problem: FieldProblem| {
+        let name = problem.field.split('.').next().unwrap_or_default();
+        let line = lines.get(name).copied();
+        let field = line.map_or_else(|| problem.field.clone(), |line| format!("line {line}: {}", problem.field));
+        (line.unwrap_or(usize::MAX), Detail::new(field, problem.problem))
+    };
+    let mut located: Vec<_> = problems.into_iter().map(located).collect();
+    located.sort_by_key(|(line, _)| *line);
+    ApiError::validation(located.into_iter().map(|(_, detail)| detail).collect())
 }
 
 /// Write the variables as a file; with the values of secrets, it needs the role admin and is audited

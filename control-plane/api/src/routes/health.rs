@@ -1,8 +1,6 @@
 //! `/livez`, `/readyz`, `/metrics`
 
-use std::fmt::Write as _;
-
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use outrigger_store::Health;
@@ -14,6 +12,7 @@ use utoipa_axum::routes;
 use crate::envelope::{Answer, Envelope, ok};
 use crate::error::{ApiError, Failure};
 use crate::extract::Query;
+use crate::metrics::Format;
 use crate::state::ApiState;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -87,38 +86,25 @@ fn serving_check(state: &ApiState) -> Check {
     Check { name: "serving", ok: state.readiness.is_ready(), detail }
 }
 
-/// The control plane's own metrics, in Prometheus' text format
+/// The control plane's own metrics, and those of every deployment, for Prometheus
+///
+/// In its text format, or in OpenMetrics 1.0 for clients that would rather have that. Needs no token where
+/// `metrics.access` says so, by default on this machine. With the token of a member: the deployments of the organisation
+/// alone.
 #[utoipa::path(
-    get, path = "/metrics", tag = "health", security(()),
-    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4")),
+    get, path = "/metrics", tag = "health", security((), ("bearer" = [])),
+    responses(
+        (status = 200, content(
+            (String = "text/plain; version=0.0.4; charset=utf-8"),
+            (String = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        )),
+        (status = 401, body = Failure),
+    ),
 )]
-async fn metrics(State(state): State<ApiState>) -> Response {
-    let mut text = String::with_capacity(8 * 1024);
-    state.ingest.stats().write_prometheus(&mut text);
-    state.engine.stats().write_prometheus(&mut text);
-    write_store(&state, &mut text);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
-}
-
-fn write_store(state: &ApiState, out: &mut String) {
-    let stats = state.store.stats();
-    let rows = [
-        ("revision", "gauge", "The latest revision.", stats.revision),
-        ("commits_total", "counter", "Transactions committed.", stats.commits),
-        ("conflicts_total", "counter", "Transactions refused because a compare did not hold.", stats.conflicts),
-        ("groups_total", "counter", "Synchronised writes, each shared by the transactions that waited.", stats.groups),
-        ("queued", "gauge", "Requests waiting for the writer.", stats.queued),
-        ("overloads_total", "counter", "Requests refused because the queue was full.", stats.overloads),
-        ("full_total", "counter", "Writes refused because the disk was full.", stats.full),
-        ("failures_total", "counter", "Writes refused because the storage had failed.", stats.failures),
-        ("watches", "gauge", "Watches open now.", stats.watches),
-    ];
-    for (name, kind, help, value) in rows {
-        // Writing into a String cannot fail.
-        let _ = writeln!(out, "# HELP outrigger_store_{name} {help}\n# TYPE outrigger_store_{name} {kind}");
-        let _ = writeln!(out, "outrigger_store_{name} {value}");
-    }
-    let seconds = stats.write_time.as_secs_f64();
-    let name = "outrigger_store_write_seconds_total";
-    let _ = writeln!(out, "# HELP {name} Time spent in synchronised writes.\n# TYPE {name} counter\n{name} {seconds}");
+async fn metrics(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+    let (headers, extensions) = (request.headers(), request.extensions());
+    let scope = state.metrics.gate().scope(&state.catalog, headers, extensions).await?;
+    let format = Format::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
+    let page = state.metrics.page(&state, scope, format).await;
+    Ok(([(header::CONTENT_TYPE, format.content_type())], page).into_response())
 }

@@ -1,19 +1,19 @@
-//! A deployment's recent metrics, out of memory.
+//! A deployment's metrics over time, out of its history.
 
 use std::time::Duration;
 
 use axum::extract::State;
-use outrigger_protocol::id::DeploymentId;
-use outrigger_protocol::metric::Metric;
-use outrigger_protocol::time::{UnixMillis, write_duration};
-use outrigger_scaling::WindowConfig;
+use outrigger_archive::{Aggregate, Query as Question, QueryError};
+use outrigger_protocol::id::{DeploymentId, InstanceId};
+use outrigger_protocol::metric::{Metric, Unit};
+use outrigger_protocol::time::UnixMillis;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::Caller;
 use crate::envelope::{Answer, Envelope, ok};
-use crate::error::{ApiError, Failure};
+use crate::error::{ApiError, Detail, Failure};
 use crate::extract::{Id, Query, shown};
 use crate::shape::Problems;
 use crate::shape::instance::InstanceMetrics;
@@ -23,9 +23,11 @@ use crate::text::{TIME, parse_duration, parse_time};
 
 const DEFAULT_METRICS: &str = "cpu,memory,requests,response_time_p95";
 const DEFAULT_SPAN: Duration = Duration::from_secs(300);
-const DEFAULT_STEP: Duration = Duration::from_secs(1);
-/// Points of one series in one answer.
-const MOST_POINTS: usize = 3_600;
+/// The steps that can be asked for: whole multiples of the shortest.
+const SHORTEST_STEP: Duration = Duration::from_secs(1);
+const LONGEST_STEP: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How far back the newest values are looked for that stand for now.
+const NOW_POINTS: usize = 5;
 /// Series in one answer.
 const MOST_SERIES: usize = 64;
 
@@ -43,13 +45,18 @@ struct Range {
     metric: Option<String>,
     /// RFC 3339 or Unix milliseconds; five minutes before `to` by default.
     from: Option<String>,
-    /// RFC 3339 or Unix milliseconds; now by default.
+    /// RFC 3339 or Unix milliseconds; now by default. What is at `to` is not in the answer.
     to: Option<String>,
-    /// Whole seconds, 1s by default, at most as long as metrics are kept.
+    /// Whole seconds, 1s to 30d; by default one that gives at most some 500 points. Steps begin at its multiples.
     step: Option<String>,
+    /// What is told of the samples of a step: `avg` (default), `min`, `max`, `sum`, `last`, `count`, `total`, `rate`; of
+    /// `response_time` also `p50`, `p95`, `p99`.
+    aggregate: Option<String>,
+    /// The id of one instance; the deployment as a whole by default.
+    instance: Option<String>,
 }
 
-/// Recent metrics, averaged over the instances
+/// Metrics over time, of a deployment as a whole or of one of its instances
 #[utoipa::path(
     operation_id = "queryMetrics",
     get, path = "/api/deployments/{id}/metrics", tag = "instances", params(("id" = String, Path), Range),
@@ -63,15 +70,47 @@ async fn query(
 ) -> Result<Answer<Vec<MetricSeries>>, ApiError> {
     state.catalog.deployment(&actor, id).await?;
     let asked = Range::from_pairs(pairs)?.check(UnixMillis::now())?;
-    let series = asked.metrics.iter().map(|name| MetricSeries {
-        metric: name.clone(),
-        unit: name.parse::<Metric>().ok().map(|metric| metric.unit().name()),
-        step_ms: millis(asked.step),
-        points: asked.points(|kept| {
-            state.ingest.window(id, |window| window.series(name, asked.to, asked.step, kept)).unwrap_or_default()
-        }),
-    });
-    Ok(ok(series.collect()))
+    let mut series = Vec::with_capacity(asked.metrics.len());
+    for metric in &asked.metrics {
+        let answer = state.archive.query(asked.question(id, metric)).await.map_err(refused)?;
+        series.push(MetricSeries {
+            metric: metric.clone(),
+            unit: unit(metric, asked.aggregate),
+            aggregate: asked.aggregate.name(),
+            instance: asked.instance.map(|instance| instance.to_string()),
+            step_ms: millis(answer.step),
+            resolution_ms: millis(answer.resolution),
+            points: answer
+                .timed()
+                .map(|(at, value)| (at.as_millis(), value.filter(|value| value.is_finite())))
+                .collect(),
+        });
+    }
+    Ok(ok(series))
+}
+
+fn refused(error: QueryError) -> ApiError {
+    use outrigger_archive::RangeError;
+    let field = match &error {
+        QueryError::Asked(RangeError::Range) => "from",
+        QueryError::Asked(RangeError::Step | RangeError::TooManyPoints { .. }) => "step",
+        QueryError::Asked(_) | QueryError::Aggregate { .. } => "aggregate",
+        _ => return ApiError::internal(&error),
+    };
+    ApiError::validation(vec![Detail::new(field, format!("cannot be answered: {error}"))])
+}
+
+/// What the numbers of an answer count; of a program's own metric nobody knows.
+fn unit(metric: &str, aggregate: Aggregate) -> Option<&'static str> {
+    let own = match metric {
+        "response_time" => Some(Unit::Milliseconds),
+        name => name.parse::<Metric>().ok().map(Metric::unit),
+    };
+    match aggregate {
+        Aggregate::Count => Some(Unit::Count.name()),
+        Aggregate::Rate if own.is_some() => Some(Unit::PerSecond.name()),
+        _ => own.map(Unit::name),
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -81,7 +120,10 @@ fn millis(duration: Duration) -> u64 {
 /// The readings of this moment.
 pub(super) fn now(state: &ApiState, id: DeploymentId) -> InstanceMetrics {
     let latest = |name: &str| {
-        let values = state.ingest.window(id, |window| window.series(name, UnixMillis::now(), DEFAULT_STEP, 5));
+        let series = |window: &outrigger_scaling::window::DeploymentWindow| {
+            window.series(name, UnixMillis::now(), SHORTEST_STEP, NOW_POINTS)
+        };
+        let values = state.ingest.window(id, series);
         values.into_iter().flatten().rev().find(|value| value.is_finite())
     };
     InstanceMetrics {
@@ -95,27 +137,17 @@ pub(super) fn now(state: &ApiState, id: DeploymentId) -> InstanceMetrics {
 #[derive(Debug)]
 struct Asked {
     metrics: Vec<String>,
+    from: UnixMillis,
     to: UnixMillis,
-    step: Duration,
-    points: usize,
+    step: Option<Duration>,
+    aggregate: Aggregate,
+    instance: Option<InstanceId>,
 }
 
 impl Asked {
-    /// Every point that was asked for with its time, ending at `to`. `values` gives the newest of them, as many as it is
-    /// asked for or fewer: beyond what the window can hold, nothing is known and nothing is computed.
-    fn points(&self, values: impl FnOnce(usize) -> Vec<f64>) -> Vec<(u64, Option<f64>)> {
-        let memory = WindowConfig::default();
-        let kept = (memory.resolution * u32::try_from(memory.points).unwrap_or(u32::MAX)).as_millis();
-        let kept = usize::try_from(kept / self.step.as_millis().max(1)).unwrap_or(usize::MAX).saturating_add(1);
-        let values = values(kept.min(self.points));
-        let unknown = self.points.saturating_sub(values.len());
-        let values = std::iter::repeat_n(f64::NAN, unknown).chain(values);
-        let ages = (0..self.points as u64).rev();
-        let (end, step) = (self.to.as_millis(), millis(self.step));
-        values
-            .zip(ages)
-            .map(|(value, age)| (end.saturating_sub(age * step), Some(value).filter(|value| value.is_finite())))
-            .collect()
+    fn question(&self, deployment: DeploymentId, metric: &str) -> Question {
+        let Self { from, to, step, aggregate, instance, .. } = *self;
+        Question { deployment, instance, metric: metric.to_owned(), from, to, step, aggregate }
     }
 }
 
@@ -134,8 +166,11 @@ impl Range {
                 "from" => &mut range.from,
                 "to" => &mut range.to,
                 "step" => &mut range.step,
+                "aggregate" => &mut range.aggregate,
+                "instance" => &mut range.instance,
                 _ => {
-                    problems.add(shown(&name), "is not a field of this request; known: metric, from, to, step");
+                    let known = "metric, from, to, step, aggregate, instance";
+                    problems.add(shown(&name), format!("is not a field of this request; known: {known}"));
                     continue;
                 }
             };
@@ -152,21 +187,18 @@ impl Range {
         let to = problems.parse("to", self.to.as_deref(), TIME, parse_time).unwrap_or(now).min(now);
         let from = problems.parse("from", self.from.as_deref(), TIME, parse_time);
         let from = from.unwrap_or_else(|| to.saturating_sub(DEFAULT_SPAN));
-        let memory = WindowConfig::default();
-        let longest = memory.resolution * u32::try_from(memory.points).unwrap_or(u32::MAX);
-        let expected = format!("whole seconds, {} to {}", write_duration(memory.resolution), write_duration(longest));
-        let step = problems.parse("step", self.step.as_deref(), &expected, |text| {
-            let is_whole = |step: &Duration| step.as_millis().is_multiple_of(memory.resolution.as_millis().max(1));
-            parse_duration(text).filter(|step| (memory.resolution..=longest).contains(step)).filter(is_whole)
+        let step = problems.parse("step", self.step.as_deref(), "whole seconds, 1s to 30d", |text| {
+            let is_whole = |step: &Duration| step.as_millis().is_multiple_of(SHORTEST_STEP.as_millis());
+            parse_duration(text).filter(|step| (SHORTEST_STEP..=LONGEST_STEP).contains(step)).filter(is_whole)
         });
-        let step = step.unwrap_or(DEFAULT_STEP);
         if from >= to {
             problems.add("from", "has to be before `to` and not in the future");
         }
-        let points = usize::try_from(to.since(from).as_millis() / step.as_millis().max(1)).unwrap_or(usize::MAX).max(1);
-        if points > MOST_POINTS {
-            problems.add("step", format!("gives {points} points, more than {MOST_POINTS}: use a longer step"));
-        }
+        let names = Aggregate::ALL.map(Aggregate::name).join(", ");
+        let aggregate = problems.parse("aggregate", self.aggregate.as_deref(), &names, Aggregate::of_name);
+        let instance = problems.parse("instance", self.instance.as_deref(), "the id of an instance", |text| {
+            text.parse::<InstanceId>().ok()
+        });
         let names = self.metric.as_deref().unwrap_or(DEFAULT_METRICS);
         let mut metrics: Vec<String> = Vec::new();
         for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -177,7 +209,8 @@ impl Range {
         if metrics.is_empty() || metrics.len() > MOST_SERIES {
             problems.add("metric", format!("has to name 1 to {MOST_SERIES} metrics"));
         }
-        problems.finish(|| Asked { metrics, to, step, points })
+        let aggregate = aggregate.unwrap_or(Aggregate::Avg);
+        problems.finish(|| Asked { metrics, from, to, step, aggregate, instance })
     }
 }
 
@@ -185,34 +218,20 @@ impl Range {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_range_defaults_to_the_last_five_minutes_by_the_second() {
-        let asked = Range::default().check(UnixMillis::from_millis(10_000_000)).unwrap();
-        assert_eq!((asked.points, asked.metrics.len()), (300, 4));
-    }
+    const NOW: UnixMillis = UnixMillis::from_millis(10_000_000);
 
     #[test]
-    fn what_is_older_than_memory_is_shown_as_unknown_and_not_computed() {
-        let range = Range { step: Some("10s".to_owned()), from: Some("0".to_owned()), ..Range::default() };
-        let asked = range.check(UnixMillis::from_millis(10_000_000)).unwrap();
-        assert_eq!(asked.points, 1_000);
-        let points = asked.points(|kept| {
-            assert!(kept < 100, "{kept} points are computed");
-            vec![1.0, f64::NAN, 3.0]
-        });
-        assert_eq!(points.len(), 1_000);
-        assert_eq!(
-            points[996..],
-            [(9_970_000, None), (9_980_000, Some(1.0)), (9_990_000, None), (10_000_000, Some(3.0))]
-        );
+    fn a_range_defaults_to_the_last_five_minutes() {
+        let asked = Range::default().check(NOW).unwrap();
+        assert_eq!((asked.to.since(asked.from), asked.metrics.len()), (DEFAULT_SPAN, 4));
+        assert_eq!((asked.step, asked.aggregate, asked.instance), (None, Aggregate::Avg, None));
     }
 
     #[test]
     fn a_metric_may_be_named_more_than_once_and_nothing_else_may() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let range = Range::from_pairs(vec![pair("metric", "cpu,memory"), pair("metric", "cpu"), pair("metric", "x")]);
-        let asked = range.unwrap().check(UnixMillis::from_millis(10_000_000)).unwrap();
-        assert_eq!(asked.metrics, ["cpu", "memory", "x"]);
+        assert_eq!(range.unwrap().check(NOW).unwrap().metrics, ["cpu", "memory", "x"]);
         for pairs in [vec![pair("step", "1s"), pair("step", "2s")], vec![pair("metrics", "cpu")]] {
             assert_eq!(Range::from_pairs(pairs).unwrap_err().details.len(), 1);
         }
@@ -225,9 +244,19 @@ mod tests {
             from: Some("yesterday".to_owned()),
             to: None,
             step: Some("0s".to_owned()),
+            aggregate: Some("mean".to_owned()),
+            instance: Some("web-1".to_owned()),
         };
-        let error = range.check(UnixMillis::from_millis(10_000_000)).unwrap_err();
+        let error = range.check(NOW).unwrap_err();
         let fields: Vec<&str> = error.details.iter().map(|d| d.field.as_str()).collect();
-        assert_eq!(fields, ["from", "step", "metric"]);
+        assert_eq!(fields, ["from", "step", "aggregate", "instance", "metric"]);
+    }
+
+    #[test]
+    fn the_unit_follows_from_what_is_told() {
+        assert_eq!(unit("cpu", Aggregate::Max), Some("percent"));
+        assert_eq!(unit("cpu", Aggregate::Count), Some("count"));
+        assert_eq!(unit("response_time", Aggregate::P95), Some("ms"));
+        assert_eq!(unit("jobs_total", Aggregate::Rate), None);
     }
 }

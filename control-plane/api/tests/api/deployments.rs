@@ -229,7 +229,8 @@ async fn a_bad_specification_is_refused_with_its_fields() {
             json!({ "sampleInterval": "soon", "scaling": { "combine": "sum" } }),
             vec!["sampleInterval", "scaling.combine"],
         ),
-        (json!({ "sampleInterval": "1ms" }), vec!["sampleInterval"]),
+        (json!({ "sampleInterval": "99ms" }), vec!["sampleInterval"]),
+        (json!({ "sampleInterval": "61s" }), vec!["sampleInterval"]),
         (json!({ "scaling": { "cooldownUp": 30 } }), vec!["scaling.cooldownUp"]),
         (
             json!({ "scaling": { "freshness": "1ms", "cooldownDown": "300d", "maxStepUp": 0 } }),

@@ -56,7 +56,12 @@ async fn every_wrong_line_is_named_and_nothing_is_changed() {
     let wrong = import(api, &shop, "format=dotenv", "GOOD=1\n1BAD=2\nnonsense\n").await.wrong_fields();
     assert_eq!(wrong.len(), 2, "{wrong:?}");
     assert!(wrong[0].starts_with("line 2, ") && wrong[1].starts_with("line 3, "), "{wrong:?}");
-    assert_eq!(import(api, &shop, "format=json", r#"{"A":"${NOTHING}"}"#).await.wrong_fields(), ["A"]);
+    assert_eq!(import(api, &shop, "format=json", r#"{"A":"${NOTHING}"}"#).await.wrong_fields(), ["line 1: A"]);
+    let beside_others = "GOOD=1\nZ=${NOTHING}\nB=2\nA=${Z}${NOWHERE}\n";
+    for query in ["format=dotenv", "format=dotenv&dryRun=true"] {
+        let wrong = import(api, &shop, query, beside_others).await.wrong_fields();
+        assert_eq!(wrong, ["line 2: Z", "line 4: A"]);
+    }
     assert_eq!(import(api, &shop, "format=toml&mode=maybe", "").await.wrong_fields(), ["format", "mode"]);
     assert!(api.get(&shop.variables()).await.list().is_empty());
 }

@@ -17,6 +17,7 @@ mod inheritance;
 mod instances;
 mod keys;
 mod lifecycle;
+mod logs;
 mod metrics;
 mod openapi;
 mod policies;

@@ -60,7 +60,7 @@ async fn every_operation_is_described_completely() {
         };
         let in_path: Vec<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         assert_eq!(of("path"), in_path, "{name}");
-        let is_public = operation["security"] == json!([{}]);
+        let is_public = operation["security"].as_array().is_some_and(|ways| ways.contains(&json!({})));
         if !is_public {
             assert!(operation["responses"]["401"].is_object(), "{name}");
             assert_eq!(of("header").contains(&"Idempotency-Key"), method != Method::GET, "{name}");

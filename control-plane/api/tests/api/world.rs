@@ -6,11 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_api::{ApiState, NextMasterKey, Readiness, StoreProbe};
+use outrigger_api::{
+    ApiState, LogFilter, Metrics, MetricsAccess, MetricsSources, NextMasterKey, Readiness, StoreProbe,
+};
+use outrigger_archive::{Archive, ArchiveConfig};
 use outrigger_catalog::Catalog;
 use outrigger_drivers::DryRunDriver;
 use outrigger_engine::{Engine, EngineConfig};
 use outrigger_ingest::{Ingest, IngestConfig};
+use outrigger_logbook::{LogBook, LogBookConfig};
 use outrigger_policy_host::{CacheConfig, CacheKey, HostConfig, PolicyHost};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_secrets::MasterKey;
@@ -48,7 +52,9 @@ impl World {
         let token = catalog.ensure_operator(None).await.expect("an operator").expect("a first start makes a token");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let ingest = IngestConfig::new(listen, vec![SERVER_NAME.to_owned()]);
-        let ingest = Ingest::start(ingest, catalog.clone(), Vec::new()).await.expect("ingest starts");
+        let logs = LogBook::open(Arc::clone(&store), LogBookConfig::default()).await.expect("a log book");
+        let archive = Archive::open(Arc::clone(&store), ArchiveConfig::default()).await.expect("an archive");
+        let ingest = Ingest::start(ingest, catalog.clone(), vec![logs.sink(), archive.sink()]).await.expect("ingest starts");
         let engine = engine(&catalog, &ingest).await;
         let next = MasterKey::generate();
         let readiness = Readiness::default();
@@ -57,10 +63,14 @@ impl World {
             catalog: catalog.clone(),
             engine,
             ingest: ingest.clone(),
+            archive,
+            logs,
             store: StoreProbe::new(store),
             readiness: readiness.clone(),
             agents_address: ingest.local_addr().to_string(),
             next_master_key: NextMasterKey::new(move || Box::pin(std::future::ready(Ok(next.clone())))),
+            metrics: Metrics::new(MetricsAccess::Loopback, None, MetricsSources::default()),
+            log_filter: LogFilter::new("info".to_owned(), known_level),
         };
         let listener = TcpListener::bind(listen).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -77,6 +87,11 @@ impl World {
         let data = self.stranger.post("/api/auth/register", body).await.data(201);
         self.stranger.with_token(data["token"].as_str().expect("a token"))
     }
+}
+
+/// What stands for the log: no test of the API looks at what is in it.
+fn known_level(text: &str) -> Result<(), String> {
+    if ["info", "debug"].contains(&text) { Ok(()) } else { Err("unknown".to_owned()) }
 }
 
 async fn engine(catalog: &Catalog, ingest: &Ingest) -> Engine {

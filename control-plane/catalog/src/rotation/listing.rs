@@ -1,5 +1,6 @@
 //! Which keys there are, what they are used for, and which should be replaced.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use outrigger_protocol::id::{KeyId, OrganizationId, ProjectId};
@@ -14,13 +15,23 @@ use crate::page::{Listing, Page};
 use crate::projects::PROJECT;
 use crate::record::{DataKeyRow, ProjectRow, RotationRow, Uses};
 
-/// A data key that has sealed so many values that another one should take over.
+/// A data key that has sealed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DueKey {
+pub struct KeyUse {
     pub organization: OrganizationId,
     pub project: ProjectId,
     pub key: KeyId,
     pub encryptions: u64,
+    /// It seals what its project writes now.
+    pub is_active: bool,
+}
+
+impl KeyUse {
+    /// It seals, and has sealed so many values that another one should take over.
+    #[must_use]
+    pub const fn is_due(&self) -> bool {
+        self.is_active && self.encryptions >= ROTATION_DUE
+    }
 }
 
 /// Where a page of projects ends: an organisation and a project of it.
@@ -108,8 +119,19 @@ impl Catalog {
     ///
     /// # Errors
     /// Those of reading.
-    pub async fn due_keys(&self) -> Result<Vec<DueKey>, CatalogError> {
-        let mut due = Vec::new();
+    pub async fn due_keys(&self) -> Result<Vec<KeyUse>, CatalogError> {
+        let mut all = self.key_uses(usize::MAX).await?;
+        all.retain(KeyUse::is_due);
+        Ok(all)
+    }
+
+    /// The `most` data keys that have sealed the most values, the most used first. Reads a row for each key there is. For
+    /// the control plane itself.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn key_uses(&self, most: usize) -> Result<Vec<KeyUse>, CatalogError> {
+        let mut all = Vec::new();
         for organization in self.organizations().await? {
             let prefix = keys::all_data_key_uses(organization);
             let mut uses: BTreeMap<(ProjectId, KeyId), u64> = BTreeMap::new();
@@ -119,13 +141,20 @@ impl Catalog {
                 let uses = uses.entry((ProjectId::from_bytes(project), KeyId::from_bytes(key))).or_default();
                 *uses = uses.saturating_add(row.value.0);
             }
-            for ((project, key), encryptions) in uses.into_iter().filter(|(_, uses)| *uses >= ROTATION_DUE) {
-                let row = self.row::<ProjectRow>(keys::project(organization, project)).await?;
-                if row.is_some_and(|row| row.value.data_key == key) {
-                    due.push(DueKey { organization, project, key, encryptions });
-                }
-            }
+            all.extend(uses.into_iter().map(|((project, key), encryptions)| KeyUse {
+                organization,
+                project,
+                key,
+                encryptions,
+                is_active: false,
+            }));
         }
-        Ok(due)
+        all.sort_unstable_by_key(|one| (Reverse(one.encryptions), one.key));
+        all.truncate(most);
+        for one in &mut all {
+            let row = self.row::<ProjectRow>(keys::project(one.organization, one.project)).await?;
+            one.is_active = row.is_some_and(|row| row.value.data_key == one.key);
+        }
+        Ok(all)
     }
 }

@@ -4,7 +4,7 @@
 use outrigger_protocol::limits::METRIC_RULES;
 use outrigger_protocol::rule::Rule;
 
-use super::{MAX_SAMPLE_INTERVAL, MIN_SAMPLE_INTERVAL, Problems};
+use super::{Problems, SCRAPE_INTERVALS};
 use crate::model::{DeploymentSpec, Scrape};
 
 const PATH_BYTES: usize = 1024;
@@ -41,7 +41,7 @@ impl Problems {
             format!("must have at most {PATH_BYTES} bytes, not {}", path.len())
         });
         if let Some(interval) = scrape.interval {
-            self.span("observe.scrape.interval", interval, MIN_SAMPLE_INTERVAL, MAX_SAMPLE_INTERVAL);
+            self.span("observe.scrape.interval", interval, *SCRAPE_INTERVALS.start(), *SCRAPE_INTERVALS.end());
         }
     }
 }

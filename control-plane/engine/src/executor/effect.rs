@@ -215,6 +215,7 @@ async fn call<T>(
         Err(DriverError::transient(operation, format!("the driver took more than {} s", limit.as_secs())))
     });
     core.stats.time(Timing::Call, started.elapsed());
+    core.stats.add(Count::Calls, 1);
     if result.is_err() {
         core.stats.add(Count::CallsFailed, 1);
     }

@@ -119,7 +119,7 @@ fn heard(core: &Arc<Core>, event: IngestEvent) {
             }
             return;
         }
-        IngestEvent::Logs { .. } | IngestEvent::TokenMisused { .. } => return,
+        IngestEvent::TokenMisused { .. } => return,
     };
     tell(core, deployment, Message::Happened(Box::new(event)));
 }

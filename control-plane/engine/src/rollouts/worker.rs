@@ -15,7 +15,7 @@ use outrigger_protocol::id::{DeploymentId, InstanceId, RolloutId};
 use outrigger_protocol::message::ConfigRef;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_rollout::{
-    Action, Arrival, Cause, Command, Departure, Entry, Event, LOOK, Launch, Phase, Plan, Rollout, What,
+    Action, Arrival, Cause, Command, Departure, Entry, Event, LOOK, Launch, Outcome, Phase, Plan, Rollout, What,
 };
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
@@ -204,6 +204,9 @@ impl Worker {
         for action in &actions {
             if let Action::Record(entry) = action {
                 tracing::info!(%deployment, generation = current.ledger.rollout.generation, "rollout: {entry}");
+                if let What::Ended { outcome, .. } = &entry.what {
+                    self.core.stats.add(counted(outcome), 1);
+                }
             }
         }
         let ambient = self.core.ambient();
@@ -467,6 +470,7 @@ impl Worker {
         if let Some(mut before) = before {
             if before.ledger.rollout.ended_at.is_none() {
                 before.ledger.close(RolloutState::Superseded, format!("superseded by generation {number}"), now);
+                self.core.stats.add(Count::RolloutsSuperseded, 1);
             }
             // Nobody has seen anything of one that could not be written down; what came before it may still be open.
             next.superseded = if before.saved.is_some() { Some(before.ledger.rollout) } else { before.superseded };
@@ -490,6 +494,7 @@ impl Worker {
         self.shared.judges.store(false, Ordering::Relaxed);
         if current.ledger.rollout.ended_at.is_none() {
             current.ledger.close(RolloutState::Failed, why.to_owned(), now);
+            self.core.stats.add(Count::RolloutsFailed, 1);
         } else if !current.urgent {
             return Ok(());
         }
@@ -554,6 +559,14 @@ impl Worker {
             shown.ok_or_else(|| EngineError::state("the deployment is not started: nothing is pushed to it"))
         };
         let _ = answer.send(pushed.await);
+    }
+}
+
+const fn counted(outcome: &Outcome) -> Count {
+    match outcome {
+        Outcome::Completed => Count::RolloutsCompleted,
+        Outcome::RolledBack { .. } => Count::RolloutsRolledBack,
+        Outcome::Failed { .. } => Count::RolloutsFailed,
     }
 }
 

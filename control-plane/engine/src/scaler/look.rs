@@ -9,7 +9,7 @@ use outrigger_catalog::model::{
     Actor, Decision, Deployment, DeploymentStatus, EventKind, Instance, InstancePhase, PolicyBinding, PolicyMode,
     ProposalRecord, ProposalSummary,
 };
-use outrigger_policy_host::{Breaker, ConfigError, Evaluation, Fault, Input, Needs, Policy, json};
+use outrigger_policy_host::{Breaker, BreakerState, ConfigError, Evaluation, Fault, Input, Needs, Policy, json};
 use outrigger_protocol::id::{DeploymentId, InstanceId, PolicyId};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_scaling::decide::Wish;
@@ -74,6 +74,11 @@ async fn look_closely(
     mind: &mut Mind,
 ) -> Result<(bool, Option<Duration>), EngineError> {
     let deployment = core.catalog.deployment(actor, id).await?;
+    if core.board.saw(&deployment)
+        && let Some(decision) = core.catalog.latest_decision(deployment.organization, id).await?
+    {
+        core.board.recalled(&decision);
+    }
     if deployment.status != DeploymentStatus::Running {
         *mind = Mind::default();
         return Ok((lifecycle::advance(core, actor, id).await?, None));
@@ -81,6 +86,8 @@ async fn look_closely(
     let instances = present(core.catalog.instances(actor, id, false).await?);
     let ready = readiness::ready(core, &deployment, &instances);
     let asked = ask_all(core, &deployment, &instances, &ready, mind).await;
+    let serving = u32::try_from(readiness::ready_replicas(&instances, &ready)).unwrap_or(u32::MAX);
+    core.board.looked(id, serving, mind.breakers_open());
     let wish = asked.iter().filter_map(Asked::next_look).min();
     settle(core, actor, &deployment, &instances, &ready, asked, mind).await?;
     Ok((true, wish))
@@ -204,6 +211,12 @@ async fn admit<'a>(
 }
 
 impl Mind {
+    /// Bound policies that are not asked because they keep failing, or are on trial.
+    fn breakers_open(&self) -> u32 {
+        let open = self.bindings.values().filter(|habit| habit.breaker.state() != BreakerState::Closed);
+        u32::try_from(open.count()).unwrap_or(u32::MAX)
+    }
+
     /// What is known of a binding; nothing when its policy or configuration has changed.
     fn habit(&mut self, binding: &PolicyBinding, core: &Core) -> &mut Habit {
         let fresh = || Habit {

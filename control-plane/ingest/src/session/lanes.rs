@@ -90,7 +90,8 @@ impl Live<'_> {
             session.learn_clock(|known| samples.iter().fold(known, |clock, sample| clock.fitted(sample.at, now)));
         let interval = ingest.sample_interval(peer.deployment);
         let timely = |at| clock.correct(at, now, ingest.config.oldest_sample);
-        self.tell_traffic(peer.with(|known| known.meter.count(id, &samples, interval, now, timely)));
+        let lately = |at| clock.correct(at, now, ingest.config.oldest_traffic);
+        self.tell_traffic(peer.with(|known| known.meter.count(id, &samples, interval, now, lately)));
         let received = samples.len();
         samples.retain_mut(|sample| match timely(sample.at) {
             Some(at) => {
@@ -149,16 +150,19 @@ impl Live<'_> {
         let Self { ingest, session, peer } = self;
         let (admission, accepted) = peer.with(|known| (known.logs.admit(batch.id), known.logs.accepted()));
         if self.count(admission) {
-            let (now, clock) = (UnixMillis::now(), session.clock());
+            let now = UnixMillis::now();
+            let times = batch.records.iter().map(|record| record.at);
+            let clock = session.learn_clock(|known| times.fold(known, |clock, at| clock.fitted(at, now)));
             for record in &mut batch.records {
-                // A line with a wrong time is still a line.
-                record.at = clock.correct(record.at, now, ingest.config.oldest_sample).unwrap_or(now);
+                record.at = clock.correct(record.at, now, ingest.config.oldest_sample).unwrap_or_else(|| {
+                    // A line with a wrong time is still a line.
+                    session.doubt_clock();
+                    now
+                });
             }
             ingest.stats.add(Count::LogLines, batch.records.len() as u64);
             ingest.stats.add(Count::LogLinesDroppedByAgents, batch.dropped);
             ingest.sinks().for_each(|sink| sink.logs(peer.source(), &batch.records, batch.dropped, now));
-            ingest.logs.push(peer.deployment, peer.instance, batch.records);
-            ingest.tell(IngestEvent::Logs { deployment: peer.deployment });
         }
         if admission != Admission::Stale
             && let Some(accepted) = accepted

@@ -16,6 +16,7 @@ use crate::budget::{LaneBudget, Toll};
 use crate::clock::ClockOffset;
 use crate::events::{IngestEvent, SessionEnd};
 use crate::health::InstanceHealth;
+use crate::registry::PeerState;
 use crate::stats::{Count, Reject};
 
 /// What a control message costs of the byte budget when it carries nothing that grows.
@@ -44,7 +45,7 @@ impl Live<'_> {
         }
     }
 
-    fn hear_message(&self, message: AgentMessage) -> Result<(), SessionEnd> {
+    pub(super) fn hear_message(&self, message: AgentMessage) -> Result<(), SessionEnd> {
         match message {
             AgentMessage::Hello { .. } => return Err(SessionEnd::Refused(Reject::UnexpectedMessage)),
             AgentMessage::Heartbeat { now } => {
@@ -61,34 +62,57 @@ impl Live<'_> {
         Ok(())
     }
 
+    /// Notes what the agent says of itself and tells it, as long as its place is this session's. What was read from a
+    /// connection that another has replaced meanwhile is older than that one's hello: it would overwrite the newer word
+    /// with the older, and nothing would put it right. Told under the lock, so that the two are told in their order.
+    fn learn<R>(&self, note: impl FnOnce(&mut PeerState) -> (IngestEvent, R)) -> Option<R> {
+        let Self { ingest, session, peer } = self;
+        peer.with(|known| {
+            known.is_served_by(session).then(|| {
+                let (event, learnt) = note(known);
+                ingest.tell(event);
+                learnt
+            })
+        })
+    }
+
     fn take_report(&self, state: ApplyState, status: ConfigStatus) {
         let Self { ingest, peer, .. } = self;
         ingest.stats.add(Count::ConfigReports, 1);
-        peer.with(|known| {
+        let (deployment, instance) = (peer.deployment, peer.instance);
+        let learnt = self.learn(|known| {
             known.config = status.clone();
             known.apply = Some(state);
+            (IngestEvent::ConfigReport { deployment, instance, state, status }, ())
         });
-        let event = IngestEvent::ConfigReport { deployment: peer.deployment, instance: peer.instance, state, status };
-        ingest.tell(event);
-        ingest.windows.mark(peer.deployment);
+        if learnt.is_some() {
+            ingest.windows.mark(deployment);
+        }
     }
 
     fn take_program(&self, state: ProgramState) {
         let Self { ingest, peer, .. } = self;
-        peer.with(|known| known.set_program(state));
-        ingest.tell(IngestEvent::Program { deployment: peer.deployment, instance: peer.instance, state });
-        ingest.windows.mark(peer.deployment);
+        let (deployment, instance) = (peer.deployment, peer.instance);
+        let learnt = self.learn(|known| {
+            known.set_program(state);
+            (IngestEvent::Program { deployment, instance, state }, ())
+        });
+        if learnt.is_some() {
+            ingest.windows.mark(deployment);
+        }
     }
 
     fn take_probes(&self, probes: Vec<ProbeStatus>) {
         let Self { ingest, peer, .. } = self;
-        let health = Arc::new(InstanceHealth { reported_at: UnixMillis::now(), probes });
-        let before = peer.with(|known| known.health.replace(Arc::clone(&health)));
         let (deployment, instance) = (peer.deployment, peer.instance);
-        let turned = before.is_none_or(|before| before.is_ready() != health.is_ready());
-        ingest.tell(IngestEvent::Probes { deployment, instance, health });
+        let health = Arc::new(InstanceHealth { reported_at: UnixMillis::now(), probes });
+        let turned = self.learn(|known| {
+            let before = known.health.replace(Arc::clone(&health));
+            let turned = before.is_none_or(|before| before.is_ready() != health.is_ready());
+            (IngestEvent::Probes { deployment, instance, health }, turned)
+        });
         // Counts alone are no reason to look at the deployment.
-        if turned {
+        if turned == Some(true) {
             ingest.windows.mark(deployment);
         }
     }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use outrigger_protocol::message::{AgentMessage, ConfigStatus, ProgramState, ServerMessage};
+use outrigger_protocol::message::{AgentMessage, ApplyState, ConfigRef, ConfigStatus, ProgramState, ServerMessage};
 use outrigger_protocol::time::UnixMillis;
 use outrigger_protocol::transport::{ClientIdentity, CloseCode, Trust};
 
 use super::world::{World, config, eventually, next_event, next_offer, soon};
+use crate::session::hear_by;
 use crate::test_support::{Fleet, TestAgentError};
 use crate::{Count, IngestConfig, IngestEvent, Reject, SessionEnd};
 
@@ -20,6 +21,33 @@ async fn a_second_connection_takes_the_place_of_the_first() {
     next_offer(&mut second).await;
     let lost = std::iter::from_fn(|| events.try_recv().ok()).any(|e| matches!(e, IngestEvent::AgentLost { .. }));
     assert!(!lost, "the agent was never gone");
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_connection_that_was_replaced_do_not_overwrite_what_the_next_one_says() {
+    let world = World::new().await;
+    let (agent, first) = world.connect_new().await;
+    let ingest = world.ingest.inner();
+    let peer = ingest.registry.of_agent(agent.agent).unwrap();
+    let replaced = peer.session().unwrap();
+    let running = ConfigRef { generation: 7, hash: [7; 32] };
+    let status = ConfigStatus { last_received: Some(running), running: Some(running), last_failed: None };
+    let _second = world.fleet.connect(&agent, status.clone()).await.unwrap();
+    assert_eq!(soon("the end of the first", first.closed()).await, Some(CloseCode::Replaced));
+    let mut events = world.ingest.subscribe();
+    let report =
+        AgentMessage::ConfigReport { nonce: [0; 16], state: ApplyState::Failed, status: ConfigStatus::default() };
+    let exited = AgentMessage::Program(ProgramState::Exited { code: 9 });
+    // As when they had been read already when the second came.
+    for message in [report, exited, AgentMessage::Probes(Vec::new())] {
+        hear_by(ingest, &replaced, &peer, message).unwrap();
+    }
+    let live = world.live(&agent);
+    assert_eq!((live.config, live.apply, live.program), (status, None, ProgramState::Waiting));
+    assert!(live.health.is_none());
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    let told: Vec<_> = told.filter(|event| !matches!(event, IngestEvent::AgentConnected { .. })).collect();
+    assert!(told.is_empty(), "{told:?}");
 }
 
 fn lost(event: IngestEvent) -> Option<SessionEnd> {

@@ -1,7 +1,7 @@
 //! A control plane with one deployment, and agents for it.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outrigger_catalog::model::{
@@ -10,7 +10,9 @@ use outrigger_catalog::model::{
 use outrigger_catalog::{Catalog, NewEnvironment, NewProject};
 use outrigger_protocol::environment::VariableKind;
 use outrigger_protocol::id::EnvironmentId;
+use outrigger_protocol::log::LogRecord;
 use outrigger_protocol::message::{ApplyStrategy, ConfigOffer, ConfigRef, ConfigStatus};
+use outrigger_protocol::sample::Sample;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_rollout::{Settings, Strategy};
 use outrigger_scaling::{Combine, GuardConfig};
@@ -20,7 +22,7 @@ use tempfile::TempDir;
 use tokio::sync::broadcast;
 
 use crate::test_support::{Fleet, TestAgent, TestSession};
-use crate::{Ingest, IngestConfig, IngestEvent, LiveInstance};
+use crate::{Ingest, IngestConfig, IngestEvent, LiveInstance, Sink, Source};
 
 /// Longer than anything here takes on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,7 +37,25 @@ pub(super) struct World {
     pub(super) token: String,
     pub(super) environment: EnvironmentId,
     pub(super) deployment: Deployment,
+    pub(super) heard: Arc<Heard>,
     _directory: TempDir,
+}
+
+/// A sink that keeps what it is told.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) samples: Mutex<Vec<(Source, Vec<Sample>)>>,
+    pub(super) logs: Mutex<Vec<(Source, Vec<LogRecord>, u64)>>,
+}
+
+impl Sink for Heard {
+    fn samples(&self, source: Source, _interval: Duration, samples: &[Sample], _received_at: UnixMillis) {
+        self.samples.lock().unwrap().push((source, samples.to_vec()));
+    }
+
+    fn logs(&self, source: Source, records: &[LogRecord], dropped: u64, _received_at: UnixMillis) {
+        self.logs.lock().unwrap().push((source, records.to_vec(), dropped));
+    }
 }
 
 pub(super) fn config() -> IngestConfig {
@@ -66,12 +86,15 @@ impl World {
             extends: None,
         };
         let environment = catalog.create_environment(&actor, new).await.unwrap().id;
-        let ingest = Ingest::start(config, catalog.clone(), Vec::new()).await.unwrap();
+        let heard = Arc::<Heard>::default();
+        let sinks: Vec<Arc<dyn Sink>> = vec![Arc::clone(&heard) as _];
+        let ingest = Ingest::start(config, catalog.clone(), sinks).await.unwrap();
         let fleet = Fleet::new(ingest.local_addr(), SERVER_NAME, 2).unwrap();
         let deployment = catalog.create_deployment(&actor, spec(project.id, environment)).await.unwrap();
         let deployment = catalog.begin_deployment(&actor, deployment.id).await.unwrap();
         let token = token.expose().to_owned();
-        let world = Self { catalog, ingest, fleet, actor, token, environment, deployment, _directory: directory };
+        let world =
+            Self { catalog, ingest, fleet, actor, token, environment, deployment, heard, _directory: directory };
         world.set("GREETING", "hello").await;
         world
     }

@@ -177,6 +177,23 @@ impl Layers {
         })
     }
 
+    /// A setting with an inner structure, and where it was written: as such in YAML, as JSON in a variable or a flag.
+    pub(super) fn structure_optional(&self, key: Item) -> Result<Option<(Value, Origin)>, ConfigError> {
+        let Some(Layered { value, origin }) = self.values.get(&key) else { return Ok(None) };
+        let structure = match value {
+            Value::String(text) => serde_json::from_str(text).ok(),
+            other => Some(other.clone()),
+        };
+        // Not a word of it: it may hold a secret, and nobody can tell where.
+        let invalid = || ConfigError::Invalid {
+            origin: origin.clone(),
+            key: key.setting().name,
+            value: "(hidden)".to_owned(),
+            expected: key.setting().expected,
+        };
+        Ok(Some((structure.ok_or_else(invalid)?, origin.clone())))
+    }
+
     pub(super) fn parse_with<T>(&self, key: Item, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
         let setting = key.setting();
         let layered = self.values.get(&key).expect("settings without a default are asked for by parse_optional");

@@ -78,6 +78,8 @@ fn what_is_too_short_or_too_many_is_refused_with_the_bound() {
         ("master_key_command_timeout", "999ms", "1s", "1s or more"),
         ("http.max_connections", "0", "1", "from 1 to 100000"),
         ("http.max_connections", "100001", "100000", "from 1 to 100000"),
+        ("logs.keep_for", "59s", "1m", "1m or more"),
+        ("logs.keep_mib", "0", "1", "from 1 to 65536"),
         ("drain_timeout", "0s", "1ms", "a duration"),
     ] {
         let error = load(&written(&format!("{setting}: {bad}\n")), None, &[]).unwrap_err().to_string();
@@ -108,5 +110,46 @@ fn a_command_is_a_list_in_yaml_and_a_json_array_in_a_variable() {
     for bad in ["kms get key", "[]", "['']", "[kms, 1]", "{a: b}"] {
         let error = load(&written(&format!("master_key_command: {bad}\n")), None, &[]).unwrap_err().to_string();
         assert!(error.contains("`master_key_command`") && error.contains("a program and its arguments"), "{error}");
+    }
+}
+
+#[test]
+fn exports_are_a_list_in_yaml_and_a_json_array_in_a_variable_and_there_are_none_by_default() {
+    let none = tempfile::tempdir().unwrap();
+    assert!(load(&none, None, &[]).unwrap().export.is_empty());
+    let yaml = "export:\n  - {name: a, type: remote_write, url: 'http://127.0.0.1:9090/api/v1/write'}\n  \
+                - {name: b, type: otlp, url: 'http://127.0.0.1:4318', headers: {X-Key: canary}}\n";
+    let config = load(&written(yaml), None, &[]).unwrap();
+    assert_eq!(config.export.len(), 2);
+    assert!(!format!("{config:?}").contains("canary"));
+    let variable = [("OUTRIGGER_EXPORT", r#"[{"name": "a", "type": "otlp", "url": "http://127.0.0.1:4318"}]"#)];
+    assert_eq!(load(&none, None, &variable).unwrap().export.len(), 1);
+}
+
+#[test]
+fn a_wrong_export_is_named_with_its_place_and_without_its_values() {
+    let of = |yaml: &str| load(&written(yaml), None, &[]).unwrap_err().to_string();
+    let error = of("export:\n  - {name: a, type: otlp, url: 'http://u:canary@a'}\n");
+    assert!(error.contains("outrigger.yaml: `export[0].url` holds credentials"), "{error}");
+    assert!(!error.contains("canary"), "{error}");
+    let error = of("export: {name: a}\n");
+    assert!(error.contains("outrigger.yaml: `export` is not a list"), "{error}");
+    let variable = [("OUTRIGGER_EXPORT", "[canary")];
+    let error = load(&tempfile::tempdir().unwrap(), None, &variable).unwrap_err().to_string();
+    assert!(error.contains("OUTRIGGER_EXPORT: `export`") && !error.contains("canary"), "{error}");
+}
+
+#[test]
+fn the_past_is_kept_for_as_long_as_it_says_and_no_coarser_tier_for_less() {
+    let kept = |yaml: &str| {
+        let config = load(&written(yaml), None, &[])?;
+        Ok::<_, ConfigError>(config.history.tiers.as_slice().iter().map(|tier| tier.retention).collect::<Vec<_>>())
+    };
+    let hours = |hours: [u64; 4]| hours.map(|hours| Duration::from_secs(3_600 * hours)).to_vec();
+    assert_eq!(kept("").unwrap(), hours([2, 24, 7 * 24, 90 * 24]));
+    assert_eq!(kept("history: {keep_1s: 6h, keep_5m: 365d}\n").unwrap(), hours([6, 24, 7 * 24, 365 * 24]));
+    for (yaml, name) in [("history.keep_1s: 5m\n", "history.keep_1s"), ("history.keep_1s: 2d\n", "history.keep_10s")] {
+        let error = kept(yaml).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{name}`")), "{error}");
     }
 }

@@ -1,9 +1,12 @@
 //! The HTTP server: who is connected, how many they are, and how long they may take to ask. What a request means is the
 //! API's, which also bounds everything that comes after a request's head.
 //!
-//! A connection takes a place before it is accepted. Those that are too many wait in the kernel's queue, where they cost
-//! nothing here; a client that does not get on with its request loses its place to them. HTTP/1.1 alone is spoken: what
+//! A connection takes a place before it is accepted, and keeps it until it is closed, as a WebSocket too. Those that are
+//! too many wait in the kernel's queue, where they cost nothing here; a client that does not get on with its request, or
+//! does not take what it is sent, loses its place to them. HTTP/1.1 alone is spoken: what
 //! ends a slow client is its header time-out, and HTTP/2 has none.
+
+mod placed;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,12 +23,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use placed::Placed;
 
 /// How long answers under way may take when the server stops; live streams would take for ever.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -92,11 +97,8 @@ async fn accept(mut listener: TcpListener, router: Router, limits: HttpLimits, s
         };
         tokio::select! {
             (place, stream, peer) = next => {
-                let talk = talk(stream, peer, router.clone(), protocol.clone(), stopping.clone());
-                connections.spawn(async move {
-                    talk.await;
-                    drop(place);
-                });
+                let stream = Placed::new(stream, place);
+                connections.spawn(talk(stream, peer, router.clone(), protocol.clone(), stopping.clone()));
             }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
@@ -111,13 +113,7 @@ async fn accept(mut listener: TcpListener, router: Router, limits: HttpLimits, s
 }
 
 /// Serves one client until it leaves, is too slow, or the server stops.
-async fn talk(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    protocol: http1::Builder,
-    stopping: CancellationToken,
-) {
+async fn talk(stream: Placed, peer: SocketAddr, router: Router, protocol: http1::Builder, stopping: CancellationToken) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         answer(router.clone(), request)

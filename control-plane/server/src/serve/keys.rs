@@ -4,7 +4,7 @@ mod command;
 mod master;
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use outrigger_catalog::Catalog;
 use outrigger_secrets::SecretString;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 
@@ -21,6 +22,9 @@ pub(super) use master::{Unlocked, for_database, made_first, next_master_key};
 
 /// Holds the operator's token, which is whatever this file says; readable by its owner alone.
 pub(super) const OPERATOR_TOKEN: &str = "operator-token";
+
+/// A file with a token and a line break is no larger.
+const MOST_TOKEN_BYTES: u64 = 1024;
 
 /// Bytes from the operating system.
 pub(super) fn random<const N: usize>() -> [u8; N] {
@@ -62,6 +66,16 @@ pub(super) async fn operator_token(config: &Config, catalog: &Catalog) -> anyhow
         .await
         .with_context(|| format!("cannot use the operator token in {}", path.display()))?;
     Ok(token)
+}
+
+/// The token that a file holds, with blanks around it or without.
+pub(super) fn read_token(path: &Path) -> anyhow::Result<SecretString> {
+    let mut text = Zeroizing::new(String::new());
+    fs::File::open(path)?.take(MOST_TOKEN_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_TOKEN_BYTES {
+        anyhow::bail!("it holds more than a token");
+    }
+    Ok(SecretString::from(text.trim().to_owned()))
 }
 
 /// Writes a secret into a file that must not exist, durably.

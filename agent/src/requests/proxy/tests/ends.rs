@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::fixture::{Program, Running, eventually, field, get, limits, ok};
-use crate::requests::proxy::{Proxy, ProxyLimits};
+use crate::requests::proxy::{Protocol, Proxy, ProxyLimits, ProxyRoute};
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_under_way_and_closes_what_is_idle() {
@@ -62,6 +62,7 @@ async fn a_stop_breaks_off_what_does_not_end() {
 async fn a_taken_address_is_an_error_that_names_it() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let _holder = TcpListener::bind(taken).await.unwrap();
-    let error = Proxy::bind(taken, taken, limits()).await.unwrap_err();
+    let route = ProxyRoute { listen: taken, upstream: taken, protocol: Protocol::Http1 };
+    let error = Proxy::bind(route, limits()).await.unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen on {taken} for the proxy"));
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::requests::RequestMeter;
-use crate::requests::proxy::{Proxy, ProxyLimits};
+use crate::requests::proxy::{Protocol, Proxy, ProxyLimits, ProxyRoute};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -179,7 +179,13 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) async fn start(upstream: SocketAddr, limits: ProxyLimits) -> Self {
-        let proxy = Proxy::bind("127.0.0.1:0".parse().unwrap(), upstream, limits).await.unwrap();
+        Self::speaking(Protocol::Http1, upstream, limits).await
+    }
+
+    /// In `protocol` to the program.
+    pub(super) async fn speaking(protocol: Protocol, upstream: SocketAddr, limits: ProxyLimits) -> Self {
+        let route = ProxyRoute { listen: "127.0.0.1:0".parse().unwrap(), upstream, protocol };
+        let proxy = Proxy::bind(route, limits).await.unwrap();
         let (address, meter) = (proxy.local_addr().unwrap(), proxy.meter());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(proxy.run(async move {
@@ -199,14 +205,19 @@ impl Running {
         sample
     }
 
-    pub(super) async fn in_flight(&self, count: f64) {
+    /// What the meter says at this moment; nothing is taken from the next sample.
+    pub(super) fn sample_of_no_time(&self) -> Sample {
         let mut sample = Sample::new(UnixMillis::EPOCH);
-        eventually("the number of requests in flight", || {
-            sample.values.clear();
-            self.meter.take(Duration::ZERO, &mut sample);
-            sample.value(Metric::RequestsInFlight) == Some(count)
-        })
-        .await;
+        self.meter.take(Duration::ZERO, &mut sample);
+        sample
+    }
+
+    pub(super) fn requests_in_flight(&self) -> f64 {
+        self.sample_of_no_time().value(Metric::RequestsInFlight).unwrap()
+    }
+
+    pub(super) async fn in_flight(&self, count: f64) {
+        eventually("the number of requests in flight", || self.requests_in_flight() == count).await;
     }
 
     pub(super) fn stop(&mut self) {
@@ -216,4 +227,9 @@ impl Running {
     pub(super) async fn stopped(self) {
         soon(self.task).await.unwrap();
     }
+}
+
+/// A metric without a code.
+pub(super) fn custom(sample: &Sample, name: &str) -> Option<f64> {
+    sample.custom.iter().find(|(present, _)| present == name).map(|(_, value)| *value)
 }

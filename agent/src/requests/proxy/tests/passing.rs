@@ -1,7 +1,7 @@
 //! What passes, and in which form.
 
 use outrigger_protocol::metric::Metric;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 
 use super::fixture::{Program, Running, field, get, limits, ok, soon, status};
 
@@ -130,28 +130,35 @@ async fn a_large_upload_arrives_whole() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_carried_raw_in_both_directions() {
+async fn announced_trailers_pass_in_both_directions() {
     let program = Program::start(|_, mut wire| async move {
         let head = wire.head().await.unwrap();
-        assert_eq!((field(&head, "upgrade"), field(&head, "connection")), (Some("echo"), Some("upgrade")));
-        wire.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nhello ").await;
-        while let Some(line) = wire.read_until("\n").await {
-            wire.send(&line).await;
-        }
+        assert_eq!((field(&head, "trailer"), field(&head, "te")), (Some("x-sum"), Some("trailers")));
+        assert!(wire.read_until("\r\n\r\n").await.unwrap().ends_with("0\r\nx-sum: 7\r\n\r\n"));
+        let chunks = "3\r\nabc\r\n0\r\nx-end: 8\r\n\r\n";
+        wire.send(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n{chunks}")).await;
     })
     .await;
     let proxy = Running::start(program.address, limits()).await;
     let mut client = proxy.client().await;
-    client.send("GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\nearly\n").await;
-    let head = client.head().await.unwrap();
-    assert_eq!((status(&head), field(&head, "upgrade")), (101, Some("echo")));
-    assert_eq!(client.read_until("\n").await.unwrap(), "hello early\n");
-    client.send("\0\x01 not http\n").await;
-    assert_eq!(client.read_until("\n").await.unwrap(), "\0\x01 not http\n");
-    proxy.in_flight(0.0).await;
-    assert_eq!(proxy.sample().latency.map(|latency| latency.count()), Some(1));
-    client.stream.shutdown().await.unwrap();
-    assert!(client.ended().await);
+    client.send("POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te\r\ntrailer: x-sum\r\n").await;
+    client.send("transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n").await;
+    assert_eq!(field(&client.head().await.unwrap(), "trailer"), Some("x-end"));
+    assert!(client.read_until("\r\n\r\n").await.unwrap().ends_with("0\r\nx-end: 8\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let program = Program::mirror().await;
+    let proxy = Running::start(program.address, limits()).await;
+    let mut client = proxy.client().await;
+    let post = |at: usize| format!("POST /{at} HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nGET");
+    let requests: String = (0..20).map(|at| if at % 2 == 0 { get(&format!("/{at}")) } else { post(at) }).collect();
+    client.send(&requests).await;
+    for at in 0..20 {
+        let (_, seen) = client.message().await.unwrap();
+        assert!(seen.contains(&format!(" /{at} HTTP/1.1\r\n")), "{seen}");
+    }
 }
 
 #[tokio::test]

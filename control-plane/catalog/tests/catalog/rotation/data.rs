@@ -153,6 +153,7 @@ async fn a_key_is_due_long_before_it_is_used_up_and_another_one_helps() {
     assert!(shop.keys(catalog).await.keys[0].is_due);
     let due = catalog.due_keys().await.unwrap();
     assert_eq!((due.len(), due[0].project, due[0].encryptions), (1, shop.project.id, ROTATION_DUE));
+    assert_eq!(catalog.key_uses(1).await.unwrap(), due, "the most used comes first");
 
     set_uses(ENCRYPTIONS_PER_KEY).await;
     let environment = &shop.environments[0];
@@ -164,6 +165,8 @@ async fn a_key_is_due_long_before_it_is_used_up_and_another_one_helps() {
     assert_eq!(content_at(catalog, &shop.actor, environment, At::Now).await["S0"], "taken");
     finish(catalog, shop.kind()).await;
     assert!(catalog.due_keys().await.unwrap().is_empty());
+    let uses: Vec<bool> = catalog.key_uses(8).await.unwrap().iter().map(|one| one.is_active).collect();
+    assert_eq!(uses, [false, true], "the old key has sealed more, and seals no more");
     shop.assert_older_intact(catalog).await;
 }
 

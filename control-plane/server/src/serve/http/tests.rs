@@ -1,7 +1,9 @@
 use std::net::Ipv4Addr;
 
+use axum::http::{StatusCode, header};
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::*;
@@ -84,6 +86,31 @@ async fn a_slow_client_loses_its_place_to_who_waits() {
     slow.say("GET / HT").await;
     assert!(Client::of(&http).await.ask().await.ends_with(BODY));
     assert_eq!(slow.hear().await, "");
+    http.stop().await;
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_keeps_its_place_until_it_is_closed() {
+    let upgrade = async |mut request: Request| {
+        let upgrading = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut connection = TokioIo::new(upgrading.await.unwrap());
+            connection.write_all(BODY.as_bytes()).await.unwrap();
+            // Until the client leaves.
+            let _ = connection.read(&mut [0]).await;
+        });
+        let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "mirror")];
+        (StatusCode::SWITCHING_PROTOCOLS, headers)
+    };
+    let http = serve(quick().route("/upgrade", get(upgrade)), 1, PATIENCE * 10).await;
+    let mut upgraded = Client::of(&http).await;
+    upgraded.say("GET /upgrade HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: mirror\r\n\r\n").await;
+    assert!(upgraded.hear().await.starts_with("HTTP/1.1 101"));
+    let mut next = Client::of(&http).await;
+    next.say(REQUEST).await;
+    assert!(timeout(Duration::from_millis(200), next.0.readable()).await.is_err(), "the place is taken");
+    drop(upgraded);
+    assert!(next.hear().await.ends_with(BODY));
     http.stop().await;
 }
 

@@ -1,0 +1,8 @@
+//! Live streams over HTTP polling, without a network: the service is called directly, and its clients are written here,
+//! so that each packet is seen. The client that people have is driven by the end-to-end tests.
+
+mod client;
+mod limits;
+mod subscriptions;
+mod tokens;
+mod world;
