@@ -257,8 +257,7 @@ impl Sampler {
         let agent = self.proc.join(self.agent.to_string());
         let program = program.map(|program| self.proc.join(program.to_string()));
         let scratch = &mut self.scratch;
-        let of_program =
-            program.and_then(|process| Some((Groups::of(&process, &self.config.root, scratch)?, process)));
+        let of_program = program.and_then(|process| Some((Groups::of(&process, &self.config.root, scratch)?, process)));
         let (groups, process) = of_program.unwrap_or_else(|| {
             let groups = Groups::of(&agent, &self.config.root, scratch).unwrap_or_default();
             (groups, agent)

@@ -66,8 +66,7 @@ impl<'a> Tree<'a> {
         let program = ProgramPid::default();
         program.set(Some(self.program));
         self.before.iter().for_each(|file| write(root.path(), file));
-        let mut sampler =
-            Sampler::new(SamplerConfig { root: root.path().to_owned(), ..SamplerConfig::new(program) });
+        let mut sampler = Sampler::new(SamplerConfig { root: root.path().to_owned(), ..SamplerConfig::new(program) });
         let start = Instant::now();
         sampler.sample(UnixMillis::EPOCH, start);
         self.later.iter().for_each(|file| write(root.path(), file));
@@ -95,7 +94,8 @@ fn check(name: &str, text: &str) {
     let tree = Tree::parse(text);
     let sample = tree.second_sample();
     let is_of_host = |metric: Metric| matches!(metric, Metric::HostCpu | Metric::HostMemory | Metric::HostLoad1);
-    let seen: BTreeMap<Metric, f64> = sample.values.iter().copied().filter(|(metric, _)| !is_of_host(*metric)).collect();
+    let seen: BTreeMap<Metric, f64> =
+        sample.values.iter().copied().filter(|(metric, _)| !is_of_host(*metric)).collect();
     let agrees = |metric: &Metric, value: &str| match (seen.get(metric), value) {
         (None, _) => false,
         (Some(seen), "host") => *seen > 0.0,

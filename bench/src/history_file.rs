@@ -1,13 +1,14 @@
 //! How many bytes a sample of history takes in the control plane's own file, and how fast an hour of one metric is read
 //! back, beside VictoriaMetrics and Prometheus with the same samples.
 //!
-//! What is counted is all of `telemetry.redb`, with the index, the free pages that the journal and the pieces of hours left
-//! behind, and once with and once without roll-ups, which the others do not have. Theirs are the files that hold samples;
-//! their index of names is not counted.
+//! What is counted is all that `telemetry.redb` takes on the disk, with the index, the free pages that the journal and
+//! the pieces of hours left behind, and once with and once without roll-ups, which the others do not have. Theirs are
+//! the files that hold samples; their index of names is not counted.
 
 mod load;
 mod peers;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ use outrigger_archive::{Aggregate, Archive, ArchiveConfig, Clock, Query, Tiers};
 use outrigger_ingest::Source;
 use outrigger_protocol::id::{DeploymentId, OrganizationId};
 use outrigger_protocol::time::UnixMillis;
-use outrigger_store::{Options, RedbStore, SharedStore, Store as _};
+use outrigger_store::{Key, KeyRange, Options, RangeOptions, RedbStore, SharedStore};
 
 use crate::figure::{Figure, Reference};
 use crate::statistics::Measurements;
@@ -54,6 +55,12 @@ pub async fn measure(directory: &Path) -> Result<Vec<Figure>> {
             figure = figure.at_most((0.9 * victoria).min(0.5 * prometheus));
         }
         figures.push(figure.beside(beside("VictoriaMetrics", &victoria)).beside(beside("Prometheus", &prometheus)));
+        let pages = pages(&file.with_extension("seconds.redb")).await?;
+        figures.push(Figure::new(
+            format!("history, {name}: pages that rows fill, by the second"),
+            "bytes/sample",
+            each(pages),
+        ));
         figures.push(Figure::new(format!("history, {name}: file, with all roll-ups"), "bytes/sample", each(whole)));
         figures.push(read(&file, &load, name).await?);
     }
@@ -87,7 +94,10 @@ impl Past {
 
 const DEPLOYMENT: DeploymentId = DeploymentId::from_bytes([7; 16]);
 
-/// Bytes of the file when all of it is written and every hour sealed.
+/// What `st_blocks` counts (stat(2)).
+const BLOCK: u64 = 512;
+
+/// Bytes that the file takes on the disk when all of it is written and every hour sealed.
 async fn write(file: &Path, load: &Load, tiers: Tiers) -> Result<u64> {
     let past = Past::open(file, tiers, 0).await?;
     let (sink, organization) = (past.archive.sink(), OrganizationId::generate());
@@ -109,7 +119,30 @@ async fn write(file: &Path, load: &Load, tiers: Tiers) -> Result<u64> {
     let stats = past.archive.stats();
     ensure!(stats.failures + stats.damaged + stats.dropped_full == 0, "not everything was kept: {stats:?}");
     past.close().await?;
-    Ok(std::fs::metadata(file)?.len())
+    // Its length is what redb reserves, up to twice as much, with holes where nothing was written yet.
+    Ok(std::fs::metadata(file)?.blocks() * BLOCK)
+}
+
+/// Bytes of the pages that the rows in a file fill: what the file would have without free ones.
+async fn pages(file: &Path) -> Result<u64> {
+    /// What redb gives a row: a part of a page, or a power of two of them; and what it writes into them besides.
+    const PAGE: u64 = 4_096;
+    const RESERVED: u64 = 48;
+    let past = Past::open(file, Tiers::default(), HOURS * HOUR + 600).await?;
+    let (mut bytes, mut rest) = (0, KeyRange::prefix(&Key::builder().text("history").build()));
+    loop {
+        let page = past.store.range(rest.clone(), RangeOptions::default()).await?;
+        for entry in &page.entries {
+            let length = (entry.key.len() + entry.value.len()) as u64 + RESERVED;
+            bytes += if length <= PAGE { length } else { length.div_ceil(PAGE).next_power_of_two() * PAGE };
+        }
+        match page.entries.last() {
+            Some(last) if page.more => rest = rest.after(&last.key),
+            _ => break,
+        }
+    }
+    past.close().await?;
+    Ok(bytes)
 }
 
 /// An hour of seconds of each metric of some sandboxes, from a file that was just opened.

@@ -20,7 +20,7 @@ const age = (line) => {
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
 
 const summary = (ages) => {
-  const sorted = ages.toSorted((a, b) => a - b);
+  const sorted = [...ages].sort((a, b) => a - b);
   return { count: sorted.length, p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: sorted.at(-1) };
 };
 

@@ -74,7 +74,7 @@ async fn goes_through_everything(arguments: &[&str]) -> Result<String> {
     let change = json!({ "value": SECOND_CANARY, "isEncrypted": true, "isRequired": true });
     api.call(Method::PUT, &path, Some(change)).await?;
     let bad = json!({ "value": SECOND_CANARY, "isEncrypted": true, "variableType": "number" });
-    let refused = api.try_call(Method::PUT, &path, Some(bad)).await?.unwrap_err();
+    let refused = api.try_call(Method::PUT, &path, Some(bad)).await?.err().context("no number is taken")?;
     assert!(!has_canary(refused.body.to_string().as_bytes()), "an error repeats no value");
     eventually("the new value is effective", || async {
         let answer = match reqwest::get(&url).await {

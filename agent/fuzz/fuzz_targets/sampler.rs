@@ -52,10 +52,7 @@ const FILES: [&str; 33] = [
 /// Version 2 or version 1, so that the files of the group are looked at even when the input has no idea of mounts.
 const GROUP: [(&str, &str); 2] = [
     ("0::/own\n", "1 1 0:1 / /g rw - cgroup2 cgroup2 rw\n"),
-    (
-        "1:cpu,cpuacct,memory,blkio,pids:/own\n",
-        "1 1 0:1 / /g rw - cgroup cgroup rw,cpu,cpuacct,memory,blkio,pids\n",
-    ),
+    ("1:cpu,cpuacct,memory,blkio,pids:/own\n", "1 1 0:1 / /g rw - cgroup cgroup rw,cpu,cpuacct,memory,blkio,pids\n"),
 ];
 
 type Written = Vec<(u8, Vec<u8>)>;

@@ -38,7 +38,7 @@ impl From<LoggingArgs> for Logging {
 }
 
 fn parse_filter(text: &str) -> Result<Targets, String> {
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     // A word alone would be taken for a target, of which then everything is logged: a mistyped level would be loud.
     if let Some(word) = text.split(',').map(str::trim).find(|word| !word.contains('=') && !is_level(word)) {
         return Err(format!("`{word}` is no level: expected off, error, warn, info, debug or trace, or target=level"));

@@ -53,11 +53,12 @@ impl PlainText {
                 rest = after;
             } else if self.state == State::Latin {
                 self.state = State::Text;
-                if matches!(byte, 0x80..=0x9f) {
-                    rest = &rest[1..];
-                } else {
+                match byte {
+                    0x80..=0x9f => rest = &rest[1..],
                     // What follows is looked at as text.
-                    out.push(LATIN);
+                    0xa0..=0xbf => out.push(LATIN),
+                    // No character. Left alone, it would make one with what comes behind something that is taken out.
+                    _ => out.extend_from_slice(char::REPLACEMENT_CHARACTER.encode_utf8(&mut [0; 4]).as_bytes()),
                 }
             } else {
                 rest = &rest[1..];
@@ -117,6 +118,7 @@ mod tests {
         assert_eq!(stripped(&["\u{a0}\u{b5}\u{bf}\u{c0}\u{4e2d}".as_bytes()]), "\u{a0}\u{b5}\u{bf}\u{c0}\u{4e2d}");
         assert_eq!(stripped(&[b"a\xc2", b"\x9bb", b"\xc2", b"\xb5"]), "ab\u{b5}");
         assert_eq!(stripped(&[b"\xc2\xc2\x9bx\xc2\n"]), "\u{fffd}x\u{fffd}\n", "what is broken stays so");
+        assert_eq!(stripped(&[b"a\xc2\x1f\x9b31mb\xc2\x1b[0m\x9bc"]), "a\u{fffd}\u{fffd}31mb\u{fffd}\u{fffd}c");
     }
 
     #[test]
@@ -136,10 +138,13 @@ mod tests {
         }
 
         #[test]
-        fn nothing_left_moves_a_cursor(bytes: Vec<u8>) {
+        fn nothing_left_moves_a_cursor(bytes in prop::collection::vec(
+            prop_oneof![Just(LATIN), Just(0x9b), Just(0x1f), Just(ESC), any::<u8>()], 0..60)) {
             let mut out = Vec::new();
             PlainText::default().feed(&bytes, &mut out);
             prop_assert!(!out.iter().any(|byte| is_control(*byte)));
+            let text = String::from_utf8_lossy(&out);
+            prop_assert!(!text.contains(|c| matches!(c, '\u{80}'..='\u{9f}')), "{text:?}");
         }
     }
 }

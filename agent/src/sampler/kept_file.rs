@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 /// Bytes read of one file. What is longer is cut after its last whole line.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
+/// Of files that are written whole, or in records shorter than this, the kernel gives a page at a time and stops short of it
+/// only for a record that does not fit: what is shorter than this is all, and need not be asked for its end.
+const SHORT_BYTES: usize = 2048;
+
 /// Bytes read of a file that is taken line by line: far beyond thousands of mounts or interfaces.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -37,6 +41,7 @@ impl Scratch {
         while filled < self.0.len() {
             match file.read_at(&mut self.0[filled..], filled as u64) {
                 Ok(0) => return Some(&self.0[..filled]),
+                Ok(read) if filled == 0 && read < SHORT_BYTES => return Some(&self.0[..read]),
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(_) => return None,

@@ -255,7 +255,11 @@ impl Process {
         let stat = content.and_then(Stat::parse).filter(|stat| self.start.is_none_or(|start| start == stat.start));
         let Some(stat) = stat else { return false };
         (self.start, self.parent) = (Some(stat.start), stat.parent);
-        let before = if self.fresh { (stat.own_ticks, stat.reaped_ticks) } else { (self.counted.own_ticks, self.counted.reaped_ticks) };
+        let before = if self.fresh {
+            (stat.own_ticks, stat.reaped_ticks)
+        } else {
+            (self.counted.own_ticks, self.counted.reaped_ticks)
+        };
         self.growth.own_ticks = stat.own_ticks.saturating_sub(before.0);
         self.growth.reaped_ticks = stat.reaped_ticks.saturating_sub(before.1);
         (self.counted.own_ticks, self.counted.reaped_ticks) = (stat.own_ticks, stat.reaped_ticks);

@@ -105,8 +105,10 @@ impl Limits {
     fn of(groups: &Groups, quota: Option<&Quota>, seat: &Seat<'_>, scratch: &mut Scratch) -> Self {
         let configured = seat.config.cpu_limit_cores.filter(|cores| cores.is_finite() && *cores > 0.0);
         let allowed = limits::allowed_processors(seat.process, scratch);
-        let cpu_cores =
-            [quota.map(|quota| quota.cores), configured, allowed, seat.host.cores()].into_iter().flatten().reduce(f64::min);
+        let cpu_cores = [quota.map(|quota| quota.cores), configured, allowed, seat.host.cores()]
+            .into_iter()
+            .flatten()
+            .reduce(f64::min);
         let memory = groups.memory.as_ref().and_then(|group| limits::memory_bytes(group, scratch));
         let configured = seat.config.memory_limit_bytes.filter(|bytes| *bytes > 0);
         let memory_bytes = [memory, configured, seat.host.memory_bytes()].into_iter().flatten().min();

@@ -239,14 +239,16 @@ fn what_may_not_be_read_of_the_program_is_read_of_the_agent() {
 #[test]
 fn traffic_is_that_of_the_programs_namespace() {
     let fixture = Fixture::version_2();
-    let traffic = |pid, bytes| {
-        let line = format!("eth0: {bytes} 1 0 0 0 0 0 0 {bytes} 1 0 0 0 0 0 0\n");
-        fixture.write(&format!("proc/{pid}/net/dev"), &line);
+    let traffic = |of_agent, of_program| {
+        for (pid, bytes) in [(AGENT, of_agent), (PROGRAM, of_program)] {
+            let line = format!("eth0: {bytes} 1 0 0 0 0 0 0 {bytes} 1 0 0 0 0 0 0\n");
+            fixture.write(&format!("proc/{pid}/net/dev"), &line);
+        }
     };
-    (traffic(AGENT, 0), traffic(PROGRAM, 0));
+    traffic(0, 0);
     let mut sampler = fixture.sampler();
     fixture.at(&mut sampler, 0);
-    (traffic(AGENT, 5_000), traffic(PROGRAM, 70));
+    traffic(5_000, 70);
     assert_eq!(fixture.at(&mut sampler, 1).value(Metric::NetworkReceive), Some(70.0));
 }
 

@@ -347,7 +347,7 @@ mod tests {
         let latency = prop::option::of(prop::collection::vec(any::<u32>(), 1..9));
         (any::<u64>(), known, custom, latency).prop_map(|(at, known, custom, latency)| Sample {
             at: UnixMillis::from_millis(at),
-            values: known.into_iter().map(|(metric, value)| (metric, value)).collect(),
+            values: known.into_iter().collect(),
             custom: custom.into_iter().collect(),
             latency: latency.map(|all| {
                 let mut histogram = LatencyHistogram::new();

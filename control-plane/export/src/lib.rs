@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A *lane* is one signal (metrics or logs) of one destination: a bounded queue and a task of its own, so that a receiver
-//! that is slow or away costs the others nothing. The [`Tap`](tap::Tap) is called by the sessions of agents and never
+//! that is slow or away costs the others nothing. The `Tap` is called by the sessions of agents and never
 //! waits: a full queue loses its oldest and counts.
 //!
 //! An agent tells of windows, receivers want totals: what happened since the previous sample is added up per instance

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -81,7 +82,9 @@ impl Hubs {
         state.subscribers.retain(|subscriber| subscriber.session != session);
         state.subscribers.push(Subscriber { session, filter, queue: Arc::clone(queue) });
         if state.task.is_none() {
-            let task = tokio::spawn(Arc::clone(self).produce(channel, Arc::clone(&hub)));
+            // Here and not in the task: who has subscribed misses nothing of what comes after.
+            let feed = self.source.updates(channel.topic, channel.subject);
+            let task = tokio::spawn(Arc::clone(self).produce(channel, Arc::clone(&hub), feed));
             state.task = Some(task.abort_handle());
         }
     }
@@ -100,8 +103,7 @@ impl Hubs {
         }
     }
 
-    async fn produce(self: Arc<Self>, channel: Channel, hub: Arc<Hub>) {
-        let mut feed = self.source.updates(channel.topic, channel.subject);
+    async fn produce(self: Arc<Self>, channel: Channel, hub: Arc<Hub>, mut feed: BoxStream<'static, Feed>) {
         let mut handed_on = 0;
         while let Some(next) = feed.next().await {
             match next {

@@ -95,7 +95,6 @@ impl Live {
     }
 
     /// Serves [`PATH`], by polling and by WebSocket.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }
@@ -208,9 +207,10 @@ impl Entrance {
 /// those of one socket run in no order.
 fn listen(socket: &SocketRef, mailbox: &Mailbox) {
     for topic in Topic::ALL {
-        let events: [(&'static str, fn(Topic, Value) -> Asked); 2] =
-            [(topic.subscribe(), Asked::Subscribe), (topic.unsubscribe(), Asked::Unsubscribe)];
-        for (event, request) in events {
+        for (event, request) in [
+            (topic.subscribe(), Asked::Subscribe as fn(Topic, Value) -> Asked),
+            (topic.unsubscribe(), Asked::Unsubscribe),
+        ] {
             let mailbox = mailbox.clone();
             socket.on(event, move |TryData(asked): TryData<Value>| {
                 mailbox.put(request(topic, asked.unwrap_or_default()));

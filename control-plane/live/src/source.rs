@@ -23,7 +23,7 @@ pub enum Feed {
 
 /// Where updates come from.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// What happens to a deployment from now on. Of its status, what it is now comes first. Ends when the deployment is
+    /// What happens to a deployment from this call on. Of its status, what it is now comes first. Ends when the deployment is
     /// gone, and is dropped when nobody wants to know any more.
     fn updates(&self, topic: Topic, subject: Subject) -> BoxStream<'static, Feed>;
 }

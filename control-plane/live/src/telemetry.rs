@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use outrigger_catalog::CatalogError;
 use outrigger_catalog::model::{Actor, Deployment, DeploymentStatus};
+use outrigger_catalog::{Catalog, CatalogError};
 use outrigger_engine::{Engine, EngineError, News};
 use outrigger_ingest::Ingest;
 use outrigger_logbook::{Followed, Follower, LogBook, LogEntry, LogFilter, LogLine};
@@ -30,6 +30,7 @@ const QUANTILE: f64 = 0.95;
 /// The log book, the engine and ingest as one source.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
+    pub catalog: Catalog,
     pub logs: LogBook,
     pub engine: Engine,
     pub ingest: Ingest,
@@ -40,7 +41,7 @@ impl Source for Telemetry {
         match topic {
             Topic::Logs => self.logs(subject.deployment),
             Topic::Status => self.status(subject),
-            Topic::Metrics => self.metrics(subject.deployment),
+            Topic::Metrics => self.metrics(subject),
         }
     }
 }
@@ -74,20 +75,23 @@ impl Telemetry {
         stream::unfold(follower, next).flat_map(feeds).boxed()
     }
 
-    fn metrics(&self, deployment: DeploymentId) -> BoxStream<'static, Feed> {
-        let ingest = self.ingest.clone();
-        stream::unfold((ingest, every(EVERY)), move |(ingest, mut ticks)| async move {
-            ticks.tick().await;
-            let timestamp = UnixMillis::now();
-            let usage = ingest.window(deployment, |window| window.usage(timestamp, RECENT)).unwrap_or_default();
-            let metrics = Metrics {
-                cpu: usage.mean(Metric::Cpu),
-                memory: usage.mean(Metric::Memory),
-                requests: usage.sum(Metric::Requests),
-                response_time: usage.latency.quantile(QUANTILE).map(|time| time.as_secs_f64() * 1e3),
-            };
-            let update = MetricsUpdate { deployment_id: deployment, timestamp, metrics };
-            Some((Feed::Update(Update::Metrics(update)), (ingest, ticks)))
+    fn metrics(&self, subject: Subject) -> BoxStream<'static, Feed> {
+        let Subject { organization, deployment } = subject;
+        let (catalog, ingest) = (self.catalog.clone(), self.ingest.clone());
+        let actor = Actor::system(organization);
+        stream::unfold(every(EVERY), move |mut ticks| {
+            let (catalog, ingest, actor) = (catalog.clone(), ingest.clone(), actor.clone());
+            async move {
+                ticks.tick().await;
+                // Nobody tells of the end of a window.
+                match catalog.deployment(&actor, deployment).await {
+                    Ok(deployment) if deployment.status == DeploymentStatus::Destroyed => return None,
+                    Err(CatalogError::NotFound { .. }) => return None,
+                    // What there is in memory is told, whatever the store has.
+                    Ok(_) | Err(_) => {}
+                }
+                Some((Feed::Update(Update::Metrics(metrics_update(&ingest, deployment))), ticks))
+            }
         })
         .boxed()
     }
@@ -101,6 +105,7 @@ impl Telemetry {
             deployment: subject.deployment,
             ticks: every(EVERY),
             told: None,
+            changed_at: UnixMillis::EPOCH,
         };
         let next = |mut watch: StatusWatch| async move {
             let update = watch.next().await?;
@@ -108,6 +113,18 @@ impl Telemetry {
         };
         stream::unfold(watch, next).boxed()
     }
+}
+
+fn metrics_update(ingest: &Ingest, deployment_id: DeploymentId) -> MetricsUpdate {
+    let timestamp = UnixMillis::now();
+    let usage = ingest.window(deployment_id, |window| window.usage(timestamp, RECENT)).unwrap_or_default();
+    let metrics = Metrics {
+        cpu: usage.mean(Metric::Cpu),
+        memory: usage.mean(Metric::Memory),
+        requests: usage.sum(Metric::Requests),
+        response_time: usage.latency.quantile(QUANTILE).map(|time| time.as_secs_f64() * 1e3),
+    };
+    MetricsUpdate { deployment_id, timestamp, metrics }
 }
 
 fn log_update(deployment_id: DeploymentId, line: &LogLine) -> LogUpdate {
@@ -131,8 +148,9 @@ struct StatusWatch {
     actor: Actor,
     deployment: DeploymentId,
     ticks: Interval,
-    /// What was told last.
+    /// What was told last, and since when the deployment had been so.
     told: Option<StatusUpdate>,
+    changed_at: UnixMillis,
 }
 
 impl StatusWatch {
@@ -145,41 +163,53 @@ impl StatusWatch {
         loop {
             let seen = tokio::select! {
                 news = self.news.recv() => match news {
-                    Ok(News::Deployment(deployment)) if deployment.id == self.deployment => {
+                    Ok(News::Deployment(deployment)) if self.is_newer(&deployment) => {
                         let ready = self.told.as_ref().map_or(0, |told| told.ready_replicas);
-                        Some(status_update(&deployment, ready))
+                        Some((status_update(&deployment, ready), deployment.updated_at))
                     }
                     // What was missed is seen at the next look.
                     Ok(_) | Err(RecvError::Lagged(_)) => None,
                     Err(RecvError::Closed) => return None,
                 },
-                _ = self.ticks.tick() => self.look().await,
+                _ = self.ticks.tick() => match self.look().await {
+                    Look::Seen(update, changed_at) => Some((update, changed_at)),
+                    Look::Gone => return None,
+                    Look::Unknown => None,
+                },
             };
-            if let Some(seen) = seen
+            if let Some((seen, changed_at)) = seen
                 && self.told.as_ref().is_none_or(|told| !told.says_as(&seen))
             {
+                self.changed_at = changed_at;
                 self.told = Some(seen.clone());
                 return Some(seen);
             }
         }
     }
 
-    async fn look(&self) -> Option<StatusUpdate> {
+    /// Whether news are of this deployment, and not older than what a look has shown already.
+    fn is_newer(&self, deployment: &Deployment) -> bool {
+        deployment.id == self.deployment && deployment.updated_at >= self.changed_at
+    }
+
+    async fn look(&self) -> Look {
         match self.engine.status(&self.actor, self.deployment).await {
-            Ok(view) => Some(status_update(&view.deployment, view.ready)),
-            Err(EngineError::Catalog(CatalogError::NotFound { .. })) => self.told.as_ref().map(|told| StatusUpdate {
-                status: DeploymentStatus::Destroyed.name(),
-                desired_replicas: 0,
-                ready_replicas: 0,
-                timestamp: UnixMillis::now(),
-                ..told.clone()
-            }),
+            Ok(view) => Look::Seen(status_update(&view.deployment, view.ready), view.deployment.updated_at),
+            Err(EngineError::Catalog(CatalogError::NotFound { .. })) => Look::Gone,
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a status could not be read");
-                None
+                Look::Unknown
             }
         }
     }
+}
+
+/// What a look at a deployment shows.
+enum Look {
+    /// And since when it has been so.
+    Seen(StatusUpdate, UnixMillis),
+    Gone,
+    Unknown,
 }
 
 fn status_update(deployment: &Deployment, ready_replicas: u32) -> StatusUpdate {

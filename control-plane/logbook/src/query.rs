@@ -175,13 +175,11 @@ impl Kept<'_> {
             Direction::Forward => rows::headers_after(deployment, scan.position.unwrap_or(0)),
             Direction::Backward => {
                 options = options.reverse();
-                match scan.position {
-                    None => rows::headers(deployment),
-                    Some(position) => match self.up_to_containing(deployment, position).await? {
-                        Some(range) => range,
-                        None => rows::headers(deployment),
-                    },
-                }
+                let before = match scan.position {
+                    Some(position) => self.up_to_containing(deployment, position).await?,
+                    None => None,
+                };
+                before.unwrap_or_else(|| rows::headers(deployment))
             }
         };
         loop {
@@ -202,6 +200,7 @@ impl Kept<'_> {
     }
 
     /// The headers of segments with something before `position`: all that end before it, and the one that it lies in.
+    /// `None` when that is all of them.
     async fn up_to_containing(&self, deployment: DeploymentId, position: u64) -> Result<Option<KeyRange>, ReadError> {
         let behind = rows::headers_after(deployment, position.saturating_sub(1));
         let page = self.store.range(behind, RangeOptions::default().limit(1)).await?;

@@ -315,7 +315,7 @@ mod tests {
         let (lines, _) = shelf.unwritten();
         let LogEntry::Dropped { lines: missing } = lines[0].entry else { panic!("{lines:?}") };
         assert_eq!(missing, taken.dropped + 2, "with those that the agent had dropped");
-        assert_eq!(missing as usize + lines.len() - 1, 12);
+        assert_eq!(missing + lines.len() as u64 - 1, 12);
         assert_eq!(lines[0].number + 1, lines[1].number);
         assert_eq!(lines.last().map(|line| line.number), Some(111));
         let (freed, more) = shelf.wrote(111, 0);

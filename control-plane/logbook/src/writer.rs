@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::LogBookConfig;
+use crate::line::LogLine;
 use crate::merge::{FAN, LOOKED_AT, ripe};
 use crate::numbers::runs_used;
 use crate::rows;
@@ -257,11 +258,7 @@ impl Writer {
     }
 
     /// The lines of a segment, or that they cannot be read any more.
-    async fn lines_of(
-        &self,
-        deployment: DeploymentId,
-        header: &Header,
-    ) -> Result<Vec<Arc<crate::line::LogLine>>, StoreError> {
+    async fn lines_of(&self, deployment: DeploymentId, header: &Header) -> Result<Vec<Arc<LogLine>>, StoreError> {
         let body = self.store.get(&rows::body_key(deployment, header.last)).await?;
         Ok(body.and_then(|body| header.unpack(&body.value)).unwrap_or_else(|| {
             add(&self.shelves.counters.damaged_segments, 1);
@@ -294,15 +291,11 @@ impl Writer {
         mut is_old: impl FnMut(&Header) -> bool,
     ) -> Result<usize, StoreError> {
         let page = self.store.range(rows::headers(deployment), RangeOptions::default().limit(HEADERS_AT_ONCE)).await?;
-        // A header that nobody can read is in the way of all that follow, and of no use.
-        let is_old = |key: &outrigger_store::Entry| rows::read_header(key).is_none_or(|header| is_old(&header));
         let old: Vec<u64> = page
             .entries
             .iter()
-            .take_while({
-                let mut is_old = is_old;
-                move |entry| is_old(entry)
-            })
+            // A header that nobody can read is in the way of all that follow, and of no use.
+            .take_while(|entry| rows::read_header(entry).is_none_or(|header| is_old(&header)))
             .filter_map(|entry| rows::read_header_key(&entry.key))
             .map(|(_, last)| last)
             .collect();

@@ -132,7 +132,8 @@ impl ControlPlane {
 
         let readiness = Readiness::default();
         let next_master_key = keys::next_master_key(&config, &catalog);
-        let streamed = Telemetry { logs: logs.clone(), engine: engine.clone(), ingest: ingest.clone() };
+        let streamed =
+            Telemetry { catalog: catalog.clone(), logs: logs.clone(), engine: engine.clone(), ingest: ingest.clone() };
         let live = Live::new(LiveConfig::default(), catalog.clone(), Arc::new(streamed));
         let sources = MetricsSources {
             stores: vec![(
@@ -159,8 +160,11 @@ impl ControlPlane {
             metrics: metrics(&config, sources)?,
             log_filter,
         };
-        let limits =
-            HttpLimits { connections: config.http_max_connections, header_timeout: config.http_header_timeout };
+        let limits = HttpLimits {
+            connections: config.http_max_connections,
+            header_timeout: config.http_header_timeout,
+            stalled: http::STALLED,
+        };
         let http = Http::serve(listener, outrigger_api::router(state).merge(live.router()), limits)?;
         readiness.set_ready();
         tracing::info!(http = %http.address(), agents = %ingest.local_addr(), "serving");
@@ -227,8 +231,12 @@ impl ControlPlane {
 /// Nobody watches it or asks for its past: of what was changed, next to nothing has to be kept.
 async fn open_telemetry(config: &Config) -> anyhow::Result<SharedStore> {
     let path = config.data_dir.join(TELEMETRY);
-    let options =
-        Options { cache_bytes: config.store_cache_bytes, change_log_revisions: 1, change_log_bytes: 1, ..Options::default() };
+    let options = Options {
+        cache_bytes: config.store_cache_bytes,
+        change_log_revisions: 1,
+        change_log_bytes: 1,
+        ..Options::default()
+    };
     let store = when_free(|| RedbStore::open(&path, options)).await;
     let unusable = || {
         let path = path.display();

@@ -59,10 +59,13 @@ impl DiskAccount {
 /// Major and minor number.
 type Device = (u32, u32);
 
+/// Bytes read from and written to a device.
+type Traffic = (Device, u64, u64);
+
 /// The sum over the lines; an empty file is a group that did no I/O.
 fn totals(
     content: &[u8],
-    parse: fn(&[u8]) -> Option<(Device, u64, u64)>,
+    parse: fn(&[u8]) -> Option<Traffic>,
     mut is_stacked: impl FnMut(Device) -> bool,
 ) -> (u64, u64) {
     let (mut disks, mut stacks) = (None, (0_u64, 0_u64));
@@ -74,7 +77,7 @@ fn totals(
 }
 
 /// `8:0 rbytes=1 wbytes=2 rios=3 …`. Some kernels write devices without traffic in front, on the same line.
-fn io_stat(line: &[u8]) -> Option<(Device, u64, u64)> {
+fn io_stat(line: &[u8]) -> Option<Traffic> {
     let (mut last, mut read, mut written) = (None, None, None);
     for word in text::words(line) {
         if let Some(bytes) = word.strip_prefix(b"rbytes=") {
@@ -89,7 +92,7 @@ fn io_stat(line: &[u8]) -> Option<(Device, u64, u64)> {
 }
 
 /// `8:0 Read 1`, `8:0 Write 2` …; the line `Total` at the end has no device.
-fn io_service_bytes(line: &[u8]) -> Option<(Device, u64, u64)> {
+fn io_service_bytes(line: &[u8]) -> Option<Traffic> {
     let mut words = text::words(line);
     let device = device(words.next()?)?;
     match (words.next()?, text::number(words.next()?)?) {

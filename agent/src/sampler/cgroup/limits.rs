@@ -48,7 +48,8 @@ pub(in super::super) fn memory_bytes(group: &Group, scratch: &mut Scratch) -> Op
         Version::V1 => &["memory.limit_in_bytes"],
     };
     let is_limit = |bytes: &u64| (1..UNLIMITED_BYTES).contains(bytes);
-    let visible = smallest(group, |dir| names.iter().filter_map(|name| number_in(dir, name, scratch)).filter(is_limit).min());
+    let visible =
+        smallest(group, |dir| names.iter().filter_map(|name| number_in(dir, name, scratch)).filter(is_limit).min());
     // Version 1 also tells of limits above what is mounted here.
     let inherited = scratch
         .read(&group.dir.join("memory.stat"))

@@ -65,7 +65,12 @@ impl Walk {
         loop {
             self.numbers.clear();
             let most = threads_left;
-            each_number(path.of(format_args!("{parent}/task")), most, |thread| self.numbers.push(thread));
+            if parent == agent {
+                // It has one thread (docs/adr/0004), and its children are all that is asked of it.
+                self.numbers.push(agent);
+            } else {
+                each_number(path.of(format_args!("{parent}/task")), most, |thread| self.numbers.push(thread));
+            }
             threads_left -= self.numbers.len();
             for thread in &self.numbers {
                 read_children(parent, *thread, path, scratch, |child| {

@@ -97,7 +97,7 @@ fn refused(error: QueryError) -> ApiError {
         QueryError::Asked(_) | QueryError::Aggregate { .. } => "aggregate",
         _ => return ApiError::internal(&error),
     };
-    ApiError::validation(vec![Detail::new(field, format!("cannot be answered: {error}"))])
+    ApiError::validation(vec![Detail::new(field, error.to_string())])
 }
 
 /// What the numbers of an answer count; of a program's own metric nobody knows.

@@ -28,7 +28,7 @@ async fn a_range_is_answered_point_by_point_also_where_nothing_is_known() {
     assert!(future[0]["points"].as_array().unwrap().len() <= 301, "nothing is known of the future");
     let ever = world.api.get(&format!("{path}?metric=cpu&from=0")).await.list();
     assert!(ever[0]["stepMs"].as_u64().unwrap() > 3_600_000, "a step is chosen that gives some hundred points");
-    let one = "?metric=response_time&aggregate=p95&instance=01890a5d-ac96-774b-bcce-b302099a8057";
+    let one = "?metric=response_time&aggregate=p95&instance=ins_01890a5dac96774bbcceb302099a8057";
     let series = world.api.get(&format!("{path}{one}")).await.list();
     assert_eq!((&series[0]["unit"], &series[0]["aggregate"]), (&json!("ms"), &json!("p95")));
 }

@@ -95,7 +95,7 @@ async fn the_described_routes_are_there_and_guarded() {
     const PUBLIC: [&str; 5] = ["/api/auth/register", "/api/auth/login", "/livez", "/readyz", "/metrics"];
     let world = World::new().await;
     for (method, path, operation) in operations(&document(&world.stranger).await) {
-        let is_public = operation["security"] == json!([{}]);
+        let is_public = operation["security"].as_array().is_some_and(|ways| ways.contains(&json!({})));
         assert_eq!(is_public, PUBLIC.contains(&path.as_str()), "{method} {path}");
         if path == "/metrics" {
             continue;

@@ -54,7 +54,8 @@ impl World {
         let ingest = IngestConfig::new(listen, vec![SERVER_NAME.to_owned()]);
         let logs = LogBook::open(Arc::clone(&store), LogBookConfig::default()).await.expect("a log book");
         let archive = Archive::open(Arc::clone(&store), ArchiveConfig::default()).await.expect("an archive");
-        let ingest = Ingest::start(ingest, catalog.clone(), vec![logs.sink(), archive.sink()]).await.expect("ingest starts");
+        let ingest =
+            Ingest::start(ingest, catalog.clone(), vec![logs.sink(), archive.sink()]).await.expect("ingest starts");
         let engine = engine(&catalog, &ingest).await;
         let next = MasterKey::generate();
         let readiness = Readiness::default();

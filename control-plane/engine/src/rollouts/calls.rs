@@ -64,7 +64,8 @@ pub(crate) async fn command(
     let deployment = core.catalog.rollout(actor, id).await?.deployment;
     let over = || EngineError::state(format!("cannot {}: the rollout has ended", command.name()));
     let handle = core.rollouts.of(core, deployment).ok_or_else(over)?;
-    let rollout = ask(&handle, |answer| Message::Command { id, command, actor: Box::new(actor.clone()), answer }).await?;
+    let rollout =
+        ask(&handle, |answer| Message::Command { id, command, actor: Box::new(actor.clone()), answer }).await?;
     Ok(viewed(core, rollout))
 }
 

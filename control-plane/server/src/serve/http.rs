@@ -34,6 +34,8 @@ use placed::Placed;
 
 /// How long answers under way may take when the server stops; live streams would take for ever.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of what is sent to it: as long as it may be silent by default.
+pub(super) const STALLED: Duration = Duration::from_secs(30);
 
 /// What clients may take.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +44,8 @@ pub(super) struct HttpLimits {
     pub(super) connections: usize,
     /// From the moment that a connection is free for a request until the request's head is complete. Silence counts.
     pub(super) header_timeout: Duration,
+    /// For taking some of what is sent to it.
+    pub(super) stalled: Duration,
 }
 
 /// A running HTTP server.
@@ -97,7 +101,7 @@ async fn accept(mut listener: TcpListener, router: Router, limits: HttpLimits, s
         };
         tokio::select! {
             (place, stream, peer) = next => {
-                let stream = Placed::new(stream, place);
+                let stream = Placed::new(stream, place, limits.stalled);
                 connections.spawn(talk(stream, peer, router.clone(), protocol.clone(), stopping.clone()));
             }
             Some(ended) = connections.join_next() => {

@@ -45,7 +45,12 @@ fn of_archive(stats: &ArchiveStats) -> Vec<Reading> {
         ),
         reading(Gauge, "outrigger_history_memory_bytes", "Samples in memory that no row has yet.", stats.memory_bytes),
         reading(Counter, "outrigger_history_rows", "Rows of samples and roll-ups that were written.", stats.rows),
-        reading(Counter, "outrigger_history_row_bytes", "Compressed bytes of the rows that were written.", stats.row_bytes),
+        reading(
+            Counter,
+            "outrigger_history_row_bytes",
+            "Compressed bytes of the rows that were written.",
+            stats.row_bytes,
+        ),
         reading(Counter, "outrigger_history_periods_joined", "Hours and days whose rows were joined.", stats.sealed),
         reading(Counter, "outrigger_history_damaged", "Rows that could not be read any more.", stats.damaged),
         reading(Counter, "outrigger_history_write_failures", "Writes that the store refused.", stats.failures),

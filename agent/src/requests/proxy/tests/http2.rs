@@ -255,12 +255,13 @@ async fn a_silent_stream_is_given_up_and_an_idle_connection_closed() {
         }
     })
     .await;
-    let short = Duration::from_millis(50);
-    let proxy =
-        Running::start(program.address, ProxyLimits { stall_timeout: short, keep_alive: short, ..limits() }).await;
-    let mut stalled = client(&proxy).await;
-    let response = soon(stalled.send_request(request("/silent"))).await.unwrap();
+    let limits = ProxyLimits { stall_timeout: Duration::from_millis(50), ..limits() };
+    let proxy = Running::start(program.address, limits.clone()).await;
+    let response = soon(client(&proxy).await.send_request(request("/silent"))).await.unwrap();
     assert!(soon(response.into_body().collect()).await.is_err());
+
+    let limits = ProxyLimits { keep_alive: Duration::from_millis(500), ..limits };
+    let proxy = Running::start(program.address, limits).await;
     let mut idle = client(&proxy).await;
     assert_eq!(text(soon(idle.send_request(request("/"))).await.unwrap()).await, "done");
     eventually("it is closed", || idle.is_closed()).await;

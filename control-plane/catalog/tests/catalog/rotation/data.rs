@@ -165,8 +165,8 @@ async fn a_key_is_due_long_before_it_is_used_up_and_another_one_helps() {
     assert_eq!(content_at(catalog, &shop.actor, environment, At::Now).await["S0"], "taken");
     finish(catalog, shop.kind()).await;
     assert!(catalog.due_keys().await.unwrap().is_empty());
-    let uses: Vec<bool> = catalog.key_uses(8).await.unwrap().iter().map(|one| one.is_active).collect();
-    assert_eq!(uses, [false, true], "the old key has sealed more, and seals no more");
+    let uses = catalog.key_uses(8).await.unwrap();
+    assert!(uses.len() == 1 && uses[0].is_active && uses[0].key != due[0].key, "the old key is gone: {uses:?}");
     shop.assert_older_intact(catalog).await;
 }
 

@@ -10,10 +10,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How long a peer may take nothing of what is sent to it. The kernel counts: from the first byte that is not
-/// acknowledged, and while the peer's window is closed (tcp(7), `TCP_USER_TIMEOUT`).
-const STALLED: Duration = Duration::from_secs(30);
-
 /// Keeps its place for as long as it is open: an upgrade takes a connection out of HTTP's hands, and it is still one.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -22,12 +18,14 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+    /// A peer may take nothing of what is sent to it for as long as `stalled`. The kernel counts: from the first byte that
+    /// is not acknowledged, and while the peer's window is closed (tcp(7), `TCP_USER_TIMEOUT`).
+    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit, stalled: Duration) -> Self {
         // What is streamed comes in small pieces, each of which is worth a packet.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "what this connection is told may come late");
         }
-        let millis = u32::try_from(STALLED.as_millis()).unwrap_or(u32::MAX);
+        let millis = u32::try_from(stalled.as_millis()).unwrap_or(u32::MAX);
         if let Err(error) = set_tcp_user_timeout(&stream, millis) {
             tracing::debug!(%error, "a connection whose peer stalls will stay for longer");
         }

@@ -17,7 +17,7 @@ const BODY: &str = "here you are";
 
 async fn serve(router: Router, connections: usize, header_timeout: Duration) -> Http {
     let listener = Http::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    Http::serve(listener, router, HttpLimits { connections, header_timeout }).unwrap()
+    Http::serve(listener, router, HttpLimits { connections, header_timeout, stalled: SHORT }).unwrap()
 }
 
 fn quick() -> Router {
@@ -86,6 +86,17 @@ async fn a_slow_client_loses_its_place_to_who_waits() {
     slow.say("GET / HT").await;
     assert!(Client::of(&http).await.ask().await.ends_with(BODY));
     assert_eq!(slow.hear().await, "");
+    http.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_take_its_answer_loses_its_place() {
+    // More than the kernel keeps for both sides.
+    let long = Router::new().route("/long", get(async || vec![b'x'; 64 * 1024 * 1024]));
+    let http = serve(quick().merge(long), 1, PATIENCE * 10).await;
+    let mut stuck = Client::of(&http).await;
+    stuck.say("GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(Client::of(&http).await.ask().await.ends_with(BODY));
     http.stop().await;
 }
 
