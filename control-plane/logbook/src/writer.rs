@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use outrigger_protocol::id::DeploymentId;
 use outrigger_protocol::time::UnixMillis;
 use outrigger_store::{KeyRange, RangeOptions, SharedStore, StoreError, Transaction};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -118,7 +118,7 @@ impl Writer {
 
     /// Writes until it is told to stop, and then what is left.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut turns = interval(self.config.write_every);
+        let mut turns = interval_at(Instant::now() + self.config.write_every, self.config.write_every);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweeps = interval(self.config.sweep_every);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,6 +134,8 @@ impl Writer {
                 _ = sweeps.tick() => {
                     self.gone = self.shelves.forget_ended(&self.gone);
                     self.sweeping.get_or_insert_with(rows::all_headers);
+                    self.sweep().await;
+                    continue;
                 }
             }
             self.write().await;
