@@ -395,7 +395,7 @@ fn tell(problems: &mut Vec<FieldProblem>, unresolvable: Unresolvable, root: Envi
             (false, false) => format!("{label}/{variable}"),
         };
         let written_in = written_in.map_or_else(String::new, |label| format!("written in `{label}`: "));
-        let position = position.map_or_else(String::new, |position| format!("{position}: "));
+        let position = position.map_or_else(String::new, |position| format!("in the value, {position}: "));
         let problem = FieldProblem { field, problem: format!("{written_in}{position}{kind}") };
         if problems.len() < PROBLEMS_TOLD && !problems.contains(&problem) {
             problems.push(problem);

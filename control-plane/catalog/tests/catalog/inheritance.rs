@@ -154,7 +154,7 @@ async fn what_cannot_be_resolved_is_refused_with_every_problem() {
     for field in ["ABSENT", "LOOP", "OPEN", "ELSEWHERE"] {
         assert!(fields.contains(&field), "{found:?}");
     }
-    assert!(found.iter().any(|problem| problem.problem.starts_with("line 2, column 2: ")), "{found:?}");
+    assert!(found.iter().any(|problem| problem.problem.starts_with("in the value, line 2, column 2: ")), "{found:?}");
     assert_eq!(family.generation(&app).await, 0);
 }
 
